@@ -1,0 +1,124 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTablesAreSound(t *testing.T) {
+	for _, table := range []*Table{Topic(), Broker(), Group(), ClientMetrics()} {
+		for _, k := range table.Keys() {
+			if k.NoDefault {
+				continue
+			}
+			got, err := k.Parse(k.Default)
+			require.NoError(t, err, "%s %s", table.Kind, k.Name)
+			require.Equal(t, k.Default, got, "%s %s: the default in canonical form", table.Kind, k.Name)
+			if k.Synonym != "" && table.Kind == "topic" {
+				b, ok := Broker().Key(k.Synonym)
+				require.True(t, ok, "%s has no broker setting %s", k.Name, k.Synonym)
+				require.Equal(t, k.Type, b.Type, k.Name)
+			}
+		}
+	}
+	require.Len(t, Topic().Keys(), 37)
+	require.Len(t, Broker().Keys(), 350)
+	require.Len(t, Group().Keys(), 21)
+	for name := range live {
+		_, ok := Broker().Key(name)
+		require.True(t, ok, "no broker setting %s", name)
+	}
+	for name := range bounds {
+		_, ok := Broker().Key(name)
+		require.True(t, ok, "no broker setting %s", name)
+	}
+}
+
+func TestValuesAreCheckedAsKafkaDoes(t *testing.T) {
+	for _, c := range []struct {
+		table             *Table
+		key, value, canon string // canon "" = refused
+	}{
+		{Topic(), "retention.ms", " 100 ", "100"}, {Topic(), "retention.ms", "-1", "-1"}, {Topic(), "retention.ms", "-2", ""},
+		{Topic(), "retention.ms", "abc", ""}, {Topic(), "max.message.bytes", "2147483648", ""},
+		{Topic(), "cleanup.policy", "compact, delete", "compact,delete"}, {Topic(), "cleanup.policy", "melt", ""},
+		{Topic(), "cleanup.policy", "compact,compact", ""}, {Topic(), "cleanup.policy", "", ""},
+		{Topic(), "segment.bytes", "1048575", ""}, {Topic(), "segment.bytes", "1048576", "1048576"},
+		{Topic(), "min.cleanable.dirty.ratio", "1", "1.0"}, {Topic(), "min.cleanable.dirty.ratio", "1.1", ""},
+		{Topic(), "preallocate", "TRUE", "true"}, {Topic(), "preallocate", "yes", ""},
+		{Topic(), "compression.gzip.level", "0", ""}, {Topic(), "compression.gzip.level", "-1", "-1"},
+		{Topic(), "leader.replication.throttled.replicas", "*", "*"}, {Topic(), "leader.replication.throttled.replicas", "0:1,1:2", "0:1,1:2"},
+		{Topic(), "leader.replication.throttled.replicas", "x", ""}, {Topic(), "remote.storage.enable", "true", ""},
+		{Group(), "share.auto.offset.reset", "by_duration:PT1H", "by_duration:PT1H"}, {Group(), "share.auto.offset.reset", "by_duration:1H", ""},
+		{Group(), "share.auto.offset.reset", "by_duration:P1DT2.5S", "by_duration:P1DT2.5S"}, {Group(), "share.auto.offset.reset", "by_duration:PT", ""},
+		{ClientMetrics(), "match", "client_id=x.*", "client_id=x.*"}, {ClientMetrics(), "match", "colour=red", ""}, {ClientMetrics(), "match", "client_id=(", ""},
+	} {
+		k, ok := c.table.Key(c.key)
+		require.True(t, ok, c.key)
+		got, err := k.Parse(c.value)
+		if c.canon == "" && c.value != "" {
+			require.ErrorIs(t, err, ErrInvalid, "%s=%q", c.key, c.value)
+			continue
+		}
+		require.NoError(t, err, "%s=%q", c.key, c.value)
+		require.Equal(t, c.canon, got, "%s=%q", c.key, c.value)
+	}
+}
+
+func TestTheStrongestLayerWins(t *testing.T) {
+	k, _ := Topic().Key("max.message.bytes")
+	l := Layers{}
+	steps := []struct {
+		set    func()
+		value  string
+		source Source
+		words  int
+	}{
+		{func() {}, "1048588", FromDefault, 1},
+		{func() { l.Start = map[string]string{"message.max.bytes": "1"} }, "1", FromStart, 2},
+		{func() { l.AllBrokers = map[string]string{"message.max.bytes": "2"} }, "2", FromAllBrokers, 3},
+		{func() { l.OneBroker = map[string]string{"message.max.bytes": "3"} }, "3", FromBroker, 4},
+		{func() { l.Own = map[string]string{"max.message.bytes": "4"} }, "4", FromTopic, 5},
+	}
+	for _, s := range steps {
+		s.set()
+		e := l.Describe(Topic(), k)
+		require.Equal(t, s.value, *e.Value)
+		require.Equal(t, s.source, e.Source)
+		require.Len(t, e.Synonyms, s.words)
+	}
+}
+
+func TestOlderNamesInLargerUnits(t *testing.T) {
+	require.Equal(t, int64(604800000), Layers{}.Topic().RetentionMs)
+	require.Equal(t, int64(3600000), Layers{Start: map[string]string{"log.retention.hours": "1"}}.Topic().RetentionMs)
+	both := Layers{Start: map[string]string{"log.retention.hours": "1", "log.retention.ms": "5"}}
+	require.Equal(t, int64(5), both.Topic().RetentionMs)
+	require.Equal(t, int64(-1), Layers{Start: map[string]string{"log.retention.hours": "-1"}}.Topic().RetentionMs)
+}
+
+func TestDefaultIsSyncedBeforeAcknowledged(t *testing.T) {
+	require.Equal(t, int64(1), Layers{}.Topic().FlushMessages)
+	require.True(t, Layers{}.Topic().Delete)
+	require.False(t, Layers{}.Topic().Compact)
+}
+
+func TestSettingsThatContradictEachOther(t *testing.T) {
+	_, err := ValidateTopic(map[string]string{"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"}, Layers{})
+	require.ErrorIs(t, err, ErrInvalid)
+	_, err = ValidateTopic(map[string]string{"no.such": "1"}, Layers{})
+	require.ErrorContains(t, err, "no.such")
+	_, err = ValidateGroup(map[string]string{"consumer.heartbeat.interval.ms": "60000"}, Layers{})
+	require.ErrorIs(t, err, ErrInvalid)
+	own, err := ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, Layers{})
+	require.NoError(t, err)
+	require.Equal(t, "50000", own["consumer.session.timeout.ms"])
+}
+
+func TestSensitiveValuesAreNeverShown(t *testing.T) {
+	k, _ := Broker().Key("sasl.jaas.config")
+	e := Layers{Start: map[string]string{"sasl.jaas.config": "secret"}}.Describe(Broker(), k)
+	require.Nil(t, e.Value)
+	require.Nil(t, e.Synonyms[0].Value)
+}

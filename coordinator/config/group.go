@@ -1,0 +1,115 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Group is the settings of a group (Kafka's group configuration reference, 4.4). Their
+// bounds are the broker's group.*.min.* and group.*.max.* defaults.
+var Group = sync.OnceValue(func() *Table {
+	num := func(name, def string, lo, hi int64) *Key {
+		return &Key{Name: name, Type: Int, Default: def, Synonym: "group." + name, check: between(lo, hi)}
+	}
+	return newTable("group", []*Key{
+		num("consumer.assignment.interval.ms", "1000", 0, 15000),
+		num("consumer.heartbeat.interval.ms", "5000", 5000, 15000),
+		num("consumer.session.timeout.ms", "45000", 45000, 60000),
+		{Name: "errors.deadletterqueue.copy.record.enable", Type: Boolean, Default: "false", Synonym: "errors.deadletterqueue.copy.record.enable"},
+		{Name: "errors.deadletterqueue.topic.name", Type: String, Default: "", Synonym: "errors.deadletterqueue.topic.name", check: topicName},
+		num("share.assignment.interval.ms", "1000", 0, 15000),
+		{Name: "share.auto.offset.reset", Type: String, Default: "latest", Synonym: "share.auto.offset.reset", check: shareReset},
+		num("share.delivery.count.limit", "5", 2, 10),
+		num("share.heartbeat.interval.ms", "5000", 5000, 15000),
+		{Name: "share.isolation.level", Type: String, Default: "read_uncommitted", Synonym: "share.isolation.level",
+			check: oneOf("read_committed", "read_uncommitted")},
+		num("share.partition.max.record.locks", "2000", 100, 4000),
+		num("share.record.lock.duration.ms", "30000", 15000, 60000),
+		{Name: "share.renew.acknowledge.enable", Type: Boolean, Default: "true", Synonym: "share.renew.acknowledge.enable"},
+		num("share.session.timeout.ms", "45000", 45000, 60000),
+		num("streams.assignment.interval.ms", "1000", 0, 15000),
+		{Name: "streams.assignor.name", Type: String, Default: "sticky", Synonym: "group.streams.assignors"},
+		num("streams.heartbeat.interval.ms", "5000", 5000, 15000),
+		num("streams.initial.rebalance.delay.ms", "3000", 0, 2147483647),
+		num("streams.num.standby.replicas", "0", 0, 2),
+		{Name: "streams.rack.aware.assignment.tags", Type: List, Default: "", Synonym: "group.streams.rack.aware.assignment.tags"},
+		num("streams.session.timeout.ms", "45000", 45000, 60000),
+	})
+})
+
+// shareReset is earliest, latest or by_duration with an ISO 8601 duration (KIP-1106).
+func shareReset(name, value string) error {
+	if value == "earliest" || value == "latest" {
+		return nil
+	}
+	if d, ok := strings.CutPrefix(value, "by_duration:"); ok && isoDuration(d) {
+		return nil
+	}
+	return invalidf("Invalid value %s for configuration %s: it must be earliest, latest or by_duration:<ISO 8601 duration>", value, name)
+}
+
+// isoDuration tells whether text is a non-negative duration such as PT1H30M or P2DT3S.
+func isoDuration(text string) bool {
+	rest, ok := strings.CutPrefix(strings.ToUpper(text), "P")
+	if !ok || rest == "" {
+		return false
+	}
+	day, clock, hasT := strings.Cut(rest, "T")
+	if hasT && clock == "" {
+		return false
+	}
+	return parts(day, "D") && parts(clock, "HMS")
+}
+
+// parts tells whether s is numbers each followed by a unit, units in the given order.
+func parts(s, units string) bool {
+	for s != "" {
+		i := strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+		if i <= 0 {
+			return false
+		}
+		at := strings.IndexByte(units, s[i])
+		if at < 0 {
+			return false
+		}
+		if _, err := strconv.ParseFloat(s[:i], 64); err != nil || strings.Contains(s[:i], ".") && s[i] != 'S' {
+			return false
+		}
+		s, units = s[i+1:], units[at+1:]
+	}
+	return true
+}
+
+// ValidateGroup checks a group's own settings, each and together; see [ValidateTopic].
+func ValidateGroup(own map[string]string, behind Layers) (map[string]string, error) {
+	out, err := parseAll(Group(), own, "Unknown group config name: %s")
+	if err != nil {
+		return nil, err
+	}
+	behind.Own = out
+	for _, kind := range []string{"consumer", "share", "streams"} {
+		session, _ := strconv.Atoi(behind.value(Group(), kind+".session.timeout.ms"))
+		beat, _ := strconv.Atoi(behind.value(Group(), kind+".heartbeat.interval.ms"))
+		if session <= beat {
+			return nil, invalidf("%s.session.timeout.ms must be greater than %s.heartbeat.interval.ms: %d is not above %d", kind, kind, session, beat)
+		}
+	}
+	return out, nil
+}
+
+func parseAll(t *Table, own map[string]string, unknown string) (map[string]string, error) {
+	out := make(map[string]string, len(own))
+	for name, value := range own {
+		k, ok := t.Key(name)
+		if !ok {
+			return nil, invalidf(unknown, name)
+		}
+		v, err := k.Parse(value)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = v
+	}
+	return out, nil
+}
