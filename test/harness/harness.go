@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,28 +107,13 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.cmd.Start(); err != nil {
+	started := make(chan error, 1)
+	ready := make(chan []string, 1)
+	go b.own(started, out, ready)
+	if err := <-started; err != nil {
 		return nil, err
 	}
 	b.PID = b.cmd.Process.Pid
-	ready := make(chan []string, 1)
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		s := bufio.NewScanner(out)
-		for s.Scan() {
-			if m := readyLine.FindStringSubmatch(s.Text()); m != nil {
-				ready <- m
-			}
-			fmt.Fprintln(b.log, s.Text())
-		}
-		_, _ = io.Copy(io.Discard, out)
-	}()
-	go func() {
-		<-drained
-		b.err = b.cmd.Wait()
-		close(b.exited)
-	}()
 	select {
 	case m := <-ready:
 		b.Addr, b.Admin = m[1], m[2]
@@ -138,6 +124,29 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 		b.Kill()
 		return nil, fmt.Errorf("the broker was not ready within %s\n%s", startLimit, b.log)
 	}
+}
+
+// own starts the process and waits for its end on one locked thread: the kernel kills
+// the broker when the thread that started it dies, which is wanted for a test process
+// that crashes, and not when a Go thread merely retires.
+func (b *Broker) own(started chan<- error, out io.Reader, ready chan<- []string) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := b.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	s := bufio.NewScanner(out)
+	for s.Scan() {
+		if m := readyLine.FindStringSubmatch(s.Text()); m != nil {
+			ready <- m
+		}
+		fmt.Fprintln(b.log, s.Text())
+	}
+	_, _ = io.Copy(io.Discard, out)
+	b.err = b.cmd.Wait()
+	close(b.exited)
 }
 
 // Stop asks the broker to drain and end (SIGTERM) and answers how it exited.
