@@ -108,6 +108,9 @@ func (p *Partition) CheckEpoch(current int32) error {
 	}
 }
 
+// Appended is what became of an append; see the log's.
+type Appended = log.Appended
+
 // Append is what a produce request or a coordinator appends.
 type Append struct {
 	Batches []byte // as log.Append takes them; stamped in place

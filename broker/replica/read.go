@@ -17,6 +17,9 @@ type Read struct {
 	LastEpoch  int32 // epoch of the last record the client has; negative: none (KIP-595)
 }
 
+// Slice is a run of records in a segment file; release it exactly once.
+type Slice = log.Slice
+
 // Aborted is a transaction whose records a read_committed client must leave out.
 type Aborted struct{ ProducerID, FirstOffset int64 }
 

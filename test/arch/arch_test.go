@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"broker/admin":   {},
 	"broker/server":  {"broker/call", "broker/quota", "protocol/..."},
 	"broker/replica": {"storage/log", "storage/logdir", "coordinator/cluster", "coordinator/config", "coordinator/runtime", "protocol/..."},
-	"broker/fetch":   {"broker/call", "broker/replica", "protocol/..."},
+	"broker/fetch":   {"broker/call", "broker/replica", "coordinator/cluster", "protocol/..."},
 	"broker/handler": {"broker/call", "broker/quota", "broker/replica", "broker/fetch", "coordinator/...", "protocol/..."},
 	"broker":         {"broker/...", "coordinator/...", "storage/...", "protocol/..."},
 
