@@ -18,7 +18,7 @@ func TestLiveTableIsDeltaOverView(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for range 300 {
 		store, model := newMemStore(), map[string]string{}
-		v := newView(store, 1, 3)
+		v := view{store}
 		b := v.batch()
 		set := func(w Writer) {
 			key, value := fmt.Sprintf("%c%c", 'a'+rnd.IntN(3), 'a'+rnd.IntN(3)), fmt.Sprint(rnd.IntN(100))
@@ -34,7 +34,6 @@ func TestLiveTableIsDeltaOverView(t *testing.T) {
 			set(b)
 		}
 		require.NoError(t, b.commit(head{}))
-		require.NoError(t, store.NewBatch().Commit())
 		w := &deltaWriter{live: live{delta{}, v}}
 		for range rnd.IntN(10) {
 			set(w)

@@ -31,9 +31,9 @@
 // (who waits for what); it is built from the table when a shard loads. So memory grows
 // with what is going on, not with how many rows there are.
 //
-//	row of the view   space | partition, 4 bytes | 1 | row key  ->  row value
-//	head of the view  space | partition, 4 bytes | 0            ->
-//	                  format 1 byte | topic id 16 | applied 8 | epoch 4 | as of, ms 8
+//	in the key space "coordinator", name of the runtime, partition:
+//	row of the view   1 | row key  ->  row value
+//	head of the view  0            ->  format 1 byte | topic id 16 | applied 8 | epoch 4 | as of, ms 8
 //
 // "applied" is the offset after the last record in the view and "epoch" the leader epoch
 // of that record's batch. Rows and head are committed together, without a sync, and never
@@ -52,8 +52,9 @@
 //
 // # Locks and goroutines
 //
-// One mutex a shard guards its state in memory; the append to the log happens under it,
-// everything that takes longer (the view, replies) does not. A mutex a partition, held
+// One mutex a shard guards its state in memory; decisions, which may read the view, and the
+// append to the log happen under it, everything that takes longer (writing the view,
+// replies) does not. A mutex a partition, held
 // over the lives of its shards, keeps the view's writers apart; it is taken before the
 // shard's, never while that is held. There is no goroutine a shard: operations run on
 // their caller's, commits and loads on short-lived ones that Close waits for, and timers

@@ -164,7 +164,7 @@ func (l *memLog) cut(end int64) *memLog {
 	return next
 }
 
-// memStore is a Store that remembers every commit, so that a crash can go back to any.
+// memStore is a store that remembers every commit, so that a crash can go back to any.
 type memStore struct {
 	mu       sync.Mutex
 	rows     map[string]string
@@ -194,34 +194,34 @@ func (s *memStore) crashed(n int) *memStore {
 	return next
 }
 
-func (s *memStore) Get(key []byte) ([]byte, bool, error) {
+func (s *memStore) get(key []byte) ([]byte, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.rows[string(key)]
 	return []byte(v), ok, nil
 }
 
-func (s *memStore) Iterate(lower, upper []byte, fn func(key, value []byte) bool) error {
+func (s *memStore) iterate(lower, upper []byte, fn func(key, value []byte) bool) error {
 	s.mu.Lock()
 	rows := s.copyLocked()
 	s.mu.Unlock()
-	return (&memSnapshot{rows}).Iterate(lower, upper, fn)
+	return (&memSnapshot{rows}).iterate(lower, upper, fn)
 }
 
-func (s *memStore) Snapshot() StoreSnapshot {
+func (s *memStore) snapshot() (storeSnapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &memSnapshot{s.copyLocked()}
+	return &memSnapshot{s.copyLocked()}, nil
 }
 
 type memSnapshot struct{ rows map[string]string }
 
-func (s *memSnapshot) Get(key []byte) ([]byte, bool, error) {
+func (s *memSnapshot) get(key []byte) ([]byte, bool, error) {
 	v, ok := s.rows[string(key)]
 	return []byte(v), ok, nil
 }
 
-func (s *memSnapshot) Iterate(lower, upper []byte, fn func(key, value []byte) bool) error {
+func (s *memSnapshot) iterate(lower, upper []byte, fn func(key, value []byte) bool) error {
 	var keys []string
 	for k := range s.rows {
 		if k >= string(lower) && (upper == nil || k < string(upper)) {
@@ -237,41 +237,9 @@ func (s *memSnapshot) Iterate(lower, upper []byte, fn func(key, value []byte) bo
 	return nil
 }
 
-func (s *memSnapshot) Close() {}
+func (s *memSnapshot) close() {}
 
-func (s *memStore) NewBatch() StoreBatch { return &memBatch{store: s} }
-
-type memBatch struct {
-	store *memStore
-	ops   []func(map[string]string)
-}
-
-func (b *memBatch) Set(key, value []byte) error {
-	k, v := string(key), string(value)
-	b.ops = append(b.ops, func(rows map[string]string) { rows[k] = v })
-	return nil
-}
-
-func (b *memBatch) Delete(key []byte) error {
-	k := string(key)
-	b.ops = append(b.ops, func(rows map[string]string) { delete(rows, k) })
-	return nil
-}
-
-func (b *memBatch) DeleteRange(from, to []byte) error {
-	f, t := string(from), string(to)
-	b.ops = append(b.ops, func(rows map[string]string) {
-		for k := range rows {
-			if k >= f && k < t {
-				delete(rows, k)
-			}
-		}
-	})
-	return nil
-}
-
-func (b *memBatch) Commit() error {
-	s := b.store
+func (s *memStore) write(fn func(storeWriter)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
@@ -280,13 +248,15 @@ func (b *memBatch) Commit() error {
 	if s.keep {
 		s.versions = append(s.versions, s.copyLocked())
 	}
-	for _, op := range b.ops {
-		op(s.rows)
-	}
+	fn(memWriter(s.rows))
 	return nil
 }
 
-func (b *memBatch) Close() {}
+type memWriter map[string]string
+
+func (w memWriter) set(key, value []byte) { w[string(key)] = string(value) }
+func (w memWriter) delete(key []byte)     { delete(w, string(key)) }
+func (w memWriter) deleteAll()            { clear(w) }
 
 // tally is a small coordinator: a number for each name. It keeps the even numbers in
 // memory as well, as a coordinator keeps its groups with members, and counts what fires.
@@ -351,9 +321,20 @@ type tallyRun struct {
 	restoreErr atomic.Pointer[error]
 }
 
-func newTally(t *testing.T, log *memLog, store *memStore, change ...func(*Options[*tally])) *tallyRun {
-	run := &tallyRun{t: t, id: uuid.ID{1}, log: log, store: store}
-	o := Options[*tally]{Name: "tally", KV: store, Space: 7}
+func newTally(t *testing.T, log *memLog, mem *memStore, change ...func(*Options[*tally])) *tallyRun {
+	run := &tallyRun{t: t, id: uuid.ID{1}, log: log, store: mem}
+	o := Options[*tally]{Name: "tally"}
+	// Partitions other than 0 are only met where their rows do not matter beyond the test.
+	others := map[int32]*memStore{}
+	o.store = func(partition int32) store {
+		if partition == 0 {
+			return mem
+		}
+		if others[partition] == nil {
+			others[partition] = newMemStore()
+		}
+		return others[partition]
+	}
 	o.New = func(int32, int32) *tally { return &tally{rt: run} }
 	for _, c := range change {
 		c(&o)

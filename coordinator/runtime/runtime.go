@@ -12,15 +12,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
+	"github.com/tidemark-mq/tidemark/storage/kv"
 )
 
 // Options of a Runtime. Zero values stand for the defaults.
 type Options[M Machine] struct {
 	// Name says in logs and metrics whose runtime this is: "group".
 	Name string
-	// KV keeps the views, in the key space Space, which is this runtime's alone.
-	KV    Store
-	Space byte
+	// KV keeps the views, in key spaces of Name.
+	KV *kv.DB
 	// New makes the machine of one life of a shard.
 	New func(partition, epoch int32) M
 	// Rows makes the rows of an entry, from the entry and the rows alone; Raw by default.
@@ -39,6 +39,8 @@ type Options[M Machine] struct {
 	Loads   int
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
+
+	store func(partition int32) store // where tests keep views
 }
 
 // readChunk is how much of a log one read asks for while loading, in bytes.
@@ -68,7 +70,10 @@ type slot[M Machine] struct {
 
 // New makes a runtime without shards.
 func New[M Machine](o Options[M]) (*Runtime[M], error) {
-	if o.Name == "" || o.KV == nil || o.New == nil {
+	if o.store == nil && o.KV != nil {
+		o.store = func(partition int32) store { return newKVStore(o.KV, o.Name, partition) }
+	}
+	if o.Name == "" || o.store == nil || o.New == nil {
 		return nil, errors.New("a coordinator runtime needs Name, KV and New")
 	}
 	if o.Rows == nil {
@@ -172,13 +177,16 @@ func (r *Runtime[M]) Read(partition int32, fn func(Reader) error) error {
 	if err := s.serving(); err != nil {
 		return err
 	}
-	snapshot := s.view.snapshot()
-	defer snapshot.close()
+	snap, err := s.view.snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.close()
 	// The shard may have ended, and another life dropped rows, before the snapshot.
 	if err := s.serving(); err != nil {
 		return err
 	}
-	return fn(snapshot)
+	return fn(snapshot{snap})
 }
 
 // State is where a shard is in its life.

@@ -22,7 +22,7 @@ type shard[M Machine] struct {
 	partition int32
 	epoch     int32
 	log       Log
-	view      *view
+	view      view
 	attempt   int // how many lives before this one failed in a row
 
 	state  atomic.Int32 // State; written under mu
@@ -72,7 +72,7 @@ func send(answers []answer) {
 func newShard[M Machine](r *Runtime[M], sl *slot[M], id uuid.ID, partition, epoch int32, log Log, attempt int) *shard[M] {
 	s := &shard[M]{
 		rt: r, slot: sl, id: id, partition: partition, epoch: epoch, log: log, attempt: attempt,
-		view: newView(r.opts.KV, r.opts.Space, partition),
+		view: view{r.opts.store(partition)},
 	}
 	s.mu.delta = delta{}
 	s.mu.timers = map[Timer]*entry{}

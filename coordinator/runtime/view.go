@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,28 +87,39 @@ func (h head) agrees(log Log, end int64, topic uuid.ID, deleteRetention time.Dur
 	return "", nil
 }
 
-// view is one partition's part of the store.
-type view struct {
-	db     Store
-	prefix []byte // space, partition
+// store is one partition's rows, with the head among them, as Pebble or a test keeps them.
+type store interface {
+	storeReader
+	snapshot() (storeSnapshot, error)
+	// write makes what fn does take effect together, without a sync.
+	write(fn func(storeWriter)) error
 }
 
-func newView(db Store, space byte, partition int32) *view {
-	return &view{db, binary.BigEndian.AppendUint32([]byte{space}, uint32(partition))}
+type storeReader interface {
+	get(key []byte) (value []byte, ok bool, err error)
+	iterate(lower, upper []byte, fn func(key, value []byte) bool) error
 }
 
-// rowKey makes the store's key of a row.
-func (v *view) rowKey(key []byte) []byte {
-	k := make([]byte, 0, len(v.prefix)+1+len(key))
-	return append(append(append(k, v.prefix...), keyRow), key...)
+type storeSnapshot interface {
+	storeReader
+	close()
 }
 
-func (v *view) headKey() []byte {
-	return append(append(make([]byte, 0, len(v.prefix)+1), v.prefix...), keyHead)
+type storeWriter interface {
+	set(key, value []byte)
+	delete(key []byte)
+	deleteAll()
 }
 
-func (v *view) head() (head, bool, error) {
-	b, ok, err := v.db.Get(v.headKey())
+// view is one partition's rows by their own keys, and the head.
+type view struct{ store }
+
+func rowKey(key []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(key)), keyRow), key...)
+}
+
+func (v view) head() (head, bool, error) {
+	b, ok, err := v.get([]byte{keyHead})
 	if err != nil || !ok {
 		return head{}, false, err
 	}
@@ -116,48 +128,37 @@ func (v *view) head() (head, bool, error) {
 }
 
 // drop removes the head and all rows.
-func (v *view) drop() error {
-	b := v.db.NewBatch()
-	defer b.Close()
-	if err := b.DeleteRange(v.prefix, prefixEnd(v.prefix)); err != nil {
-		return err
-	}
-	return b.Commit()
+func (v view) drop() error { return v.write(storeWriter.deleteAll) }
+
+// Get implements Reader.
+func (v view) Get(key []byte) ([]byte, bool, error) { return v.get(rowKey(key)) }
+
+// Scan implements Reader.
+func (v view) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	return scan(v, prefix, from, fn)
 }
 
-func (v *view) Get(key []byte) ([]byte, bool, error) { return v.db.Get(v.rowKey(key)) }
-
-func (v *view) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
-	return v.scan(v.db, prefix, from, fn)
-}
-
-func (v *view) scan(db StoreReader, prefix, from []byte, fn func(key, value []byte) bool) error {
-	lower, upper := v.rowKey(prefix), prefixEnd(v.rowKey(prefix))
-	if from := v.rowKey(from); string(from) > string(lower) {
+func scan(r storeReader, prefix, from []byte, fn func(key, value []byte) bool) error {
+	lower, upper := rowKey(prefix), prefixEnd(rowKey(prefix))
+	if from := rowKey(from); bytes.Compare(from, lower) > 0 {
 		lower = from
 	}
-	skip := len(v.prefix) + 1
-	return db.Iterate(lower, upper, func(key, value []byte) bool { return fn(key[skip:], value) })
+	return r.iterate(lower, upper, func(key, value []byte) bool { return fn(key[1:], value) })
 }
 
-// snapshot is the committed rows as they are now.
-func (v *view) snapshot() *snapshot { return &snapshot{v, v.db.Snapshot()} }
+// snapshot is the committed rows as they were at one moment.
+type snapshot struct{ storeSnapshot }
 
-type snapshot struct {
-	view *view
-	db   StoreSnapshot
+// Get implements Reader.
+func (s snapshot) Get(key []byte) ([]byte, bool, error) { return s.get(rowKey(key)) }
+
+// Scan implements Reader.
+func (s snapshot) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	return scan(s, prefix, from, fn)
 }
-
-func (s *snapshot) Get(key []byte) ([]byte, bool, error) { return s.db.Get(s.view.rowKey(key)) }
-
-func (s *snapshot) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
-	return s.view.scan(s.db, prefix, from, fn)
-}
-
-func (s *snapshot) close() { s.db.Close() }
 
 // batch collects rows, to be committed with the head that goes with them.
-func (v *view) batch() *viewBatch {
+func (v view) batch() *viewBatch {
 	return &viewBatch{view: v, deltaWriter: deltaWriter{live: live{delta{}, v}}}
 }
 
@@ -165,33 +166,20 @@ func (v *view) batch() *viewBatch {
 // written many times only the last.
 type viewBatch struct {
 	deltaWriter
-	view *view
+	view view
 }
 
-// commit makes rows and head visible together. It does not sync: after a crash the view is
-// older, together with its head.
+// commit makes rows and head visible together. After a crash the view may be older,
+// together with its head. The batch is done with.
 func (b *viewBatch) commit(h head) error {
-	batch := b.view.db.NewBatch()
-	defer batch.Close()
-	for _, m := range b.marks {
-		row, ok := b.delta[m.key]
-		if !ok {
-			continue // written already, under a mark of the same key
+	return b.view.write(func(w storeWriter) {
+		for key, row := range b.delta {
+			if row.value == nil {
+				w.delete(rowKey([]byte(key)))
+			} else {
+				w.set(rowKey([]byte(key)), row.value)
+			}
 		}
-		delete(b.delta, m.key)
-		key := b.view.rowKey([]byte(m.key))
-		var err error
-		if row.value == nil {
-			err = batch.Delete(key)
-		} else {
-			err = batch.Set(key, row.value)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := batch.Set(b.view.headKey(), h.encode()); err != nil {
-		return err
-	}
-	return batch.Commit()
+		w.set([]byte{keyHead}, h.encode())
+	})
 }
