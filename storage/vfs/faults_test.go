@@ -123,9 +123,9 @@ func TestAFlippedBitIsOnlyInWhatIsRead(t *testing.T) {
 
 func TestAFailedSyncLosesItsBytesForGood(t *testing.T) {
 	inner := vfs.NewCrash(1)
-	opened := file(t, inner, "f", "1111")
+	file(t, inner, "f", "1111")
 	f := vfs.NewFaults(inner)
-	opened = open(t, f, "f")
+	opened := open(t, f, "f")
 	writeAt(t, opened, "22", 0)
 	f.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpSync}, Once: true, Err: syscall.EIO})
 	require.ErrorIs(t, opened.Sync(), syscall.EIO)
