@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sort"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/broker/server"
+	"github.com/tidemark-mq/tidemark/coordinator/config"
+	"github.com/tidemark-mq/tidemark/storage/vfs"
+)
+
+// Options is how one broker is started. Start checks them all and reports every problem.
+type Options struct {
+	DataDir     string            // everything on disk
+	Listen      []string          // [NAME=]host:port, at least one; port 0 picks a free one
+	Advertise   []string          // [NAME=]host:port, what clients are told; as listened where a name is missing
+	AdminListen string            // host:port of the admin HTTP listener; empty for none
+	BrokerID    int32             // 0 or more
+	Rack        string            // rack or zone; empty for none
+	Etcd        []string          // client URLs of an etcd cluster; none means embedded
+	Settings    map[string]string // broker settings by Kafka's names
+	Insecure    bool              // serve beyond loopback although nothing authenticates
+
+	FS  vfs.FS      // nil: the disk
+	Log *zap.Logger // nil: none
+}
+
+// flagged are Kafka's names of what a flag of ours says.
+var flagged = map[string]string{
+	"broker.id": "--broker-id", "node.id": "--broker-id", "listeners": "--listen", "advertised.listeners": "--advertise",
+	"log.dir": "--data-dir", "log.dirs": "--data-dir", "broker.rack": "--rack",
+}
+
+// plan is the options checked and taken apart.
+type plan struct {
+	Options
+	listen    []server.Endpoint
+	advertise map[string]server.Endpoint
+	start     map[string]string // Settings in canonical form
+}
+
+// check answers the plan, or every problem of the options, each with the setting's name,
+// its value and what to do.
+func (o Options) check() (*plan, error) {
+	p := &plan{Options: o, advertise: map[string]server.Endpoint{}, start: map[string]string{}}
+	var problems []error
+	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+
+	if len(o.Listen) == 0 {
+		complain("listen: empty; give at least one host:port")
+	}
+	named := map[string]bool{}
+	for _, text := range o.Listen {
+		e, err := server.ParseEndpoint(text)
+		switch {
+		case err != nil:
+			complain("listen: %w", err)
+			continue
+		case named[e.Name]:
+			complain("listen %q: a second listener named %s; give each its own NAME=", text, e.Name)
+		case !loopback(e.Host) && !o.Insecure:
+			complain("listen %q: not a loopback address, and nothing authenticates clients; listen on 127.0.0.1 or accept that with --insecure", text)
+		}
+		named[e.Name] = true
+		p.listen = append(p.listen, e)
+	}
+	for _, text := range o.Advertise {
+		e, err := server.ParseEndpoint(text)
+		switch {
+		case err != nil:
+			complain("advertise: %w", err)
+			continue
+		case !named[e.Name]:
+			complain("advertise %q: there is no listener named %s; --listen has %s", text, e.Name, strings.Join(o.Listen, ", "))
+		case e.Host == "":
+			complain("advertise %q: clients need a host to connect to", text)
+		}
+		p.advertise[e.Name] = e
+	}
+	problems = append(problems, p.checkSettings()...)
+	return p, errors.Join(problems...)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (p *plan) checkSettings() []error {
+	var problems []error
+	names := make([]string, 0, len(p.Settings))
+	for name := range p.Settings {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		value := p.Settings[name]
+		k, known := config.Broker().Key(name)
+		switch flag := flagged[name]; {
+		case flag != "":
+			problems = append(problems, fmt.Errorf("set %s=%s: use %s instead", name, value, flag))
+			continue
+		case !known:
+			problems = append(problems, fmt.Errorf("set %s=%s: there is no such broker setting%s", name, value, nearest(name)))
+			continue
+		}
+		canonical, err := k.Parse(value)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("set %s=%s: %w", name, value, err))
+			continue
+		}
+		p.start[name] = canonical
+	}
+	return problems
+}
+
+// nearest suggests a setting whose name shares the most of the one given.
+func nearest(name string) string {
+	best, most := "", 0
+	for _, k := range config.Broker().Keys() {
+		if n := sharedWords(name, k.Name); n > most {
+			best, most = k.Name, n
+		}
+	}
+	if best == "" {
+		return "; Kafka's broker configuration reference lists them"
+	}
+	return "; did you mean " + best + "?"
+}
+
+func sharedWords(a, b string) int {
+	n := 0
+	for _, w := range strings.FieldsFunc(a, func(r rune) bool { return r == '.' || r == '_' || r == '-' }) {
+		if strings.Contains("."+b+".", "."+w+".") {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"github.com/tidemark-mq/tidemark/broker"
+)
+
+// drainLimit is how long SIGTERM gives requests in flight and the orderly stop.
+const drainLimit = 10 * time.Second
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a broker",
+		Long: "Run a broker. No argument is needed. Each setting may also stand in the environment (--data-dir as TIDEMARK_DATA_DIR)\n" +
+			"or in a YAML file (--config); a flag wins over the environment, the environment over the file.",
+		Args: cobra.NoArgs,
+	}
+	serveFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		began := time.Now()
+		s, err := readSettings(cmd.Flags(), osEnviron)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), s, cmd.OutOrStdout(), began)
+	}
+	return cmd
+}
+
+// serve runs a broker until a signal or a failure ends it. The first SIGTERM or SIGINT
+// drains, a second one ends the process at once.
+func serve(ctx context.Context, s settings, out io.Writer, began time.Time) error {
+	log, err := newLogger(s)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Sync() }()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b, err := broker.Start(starting, s.options(log))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "tidemark ready: %s in %d ms\n", b.Addresses(), time.Since(began).Milliseconds())
+
+	var failure error
+	select {
+	case sig := <-signals:
+		log.Info("stopping", zap.String("signal", sig.String()), zap.Duration("limit", drainLimit))
+	case <-b.Failed():
+		failure = b.Err()
+		log.Error("stopping after a failure", zap.Error(failure))
+	}
+	go func() {
+		<-signals
+		fmt.Fprintln(os.Stderr, "tidemark: stopped at once by a second signal")
+		os.Exit(1)
+	}()
+	stopping, done := context.WithTimeout(ctx, drainLimit)
+	defer done()
+	return errors.Join(failure, b.Stop(stopping))
+}
+
+func (s settings) options(log *zap.Logger) broker.Options {
+	return broker.Options{DataDir: s.DataDir, Listen: s.Listen, Advertise: s.Advertise, AdminListen: s.AdminListen,
+		BrokerID: s.BrokerID, Rack: s.Rack, Etcd: s.Etcd, Settings: s.Set, Insecure: s.Insecure, Log: log}
+}
+
+// newLogger writes to standard error: for people on a terminal, JSON otherwise.
+func newLogger(s settings) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(s.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("log-level %q: %w", s.LogLevel, err)
+	}
+	c := zap.NewProductionConfig()
+	console := s.LogFormat == "console" || s.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd()))
+	if console {
+		c = zap.NewDevelopmentConfig()
+		c.Development, c.DisableCaller, c.DisableStacktrace = false, true, true
+		c.EncoderConfig.EncodeLevel = zapcore.CapitalColorLevelEncoder
+	}
+	c.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
+	c.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder
+	c.DisableStacktrace = true
+	c.Level = zap.NewAtomicLevelAt(level)
+	return c.Build()
+}
