@@ -4,16 +4,17 @@ package call
 type API struct {
 	Key  int16
 	Name string
-	// Min and Max are the versions advertised.
+	// Min and Max are the versions advertised. Produce is advertised from 0 and closes the connection below 3, as Kafka
+	// does, because librdkafka reads versions 0 to 2 as "may compress" (KAFKA-18659); package wire refuses those.
 	Min, Max int16
-	// ServedFrom is the lowest version answered, where it is not Min: Kafka advertises Produce from 0, because librdkafka
-	// reads that as "may compress" (KAFKA-18659), and closes the connection below 3.
-	ServedFrom int16
 	// AnyVersion hands over requests of versions outside Min to Max as well, undecoded (ApiVersions).
 	AnyVersion bool
 	// Overlap lets a request start while earlier requests that have Overlap too are not answered yet. For APIs whose
 	// effects happen before the handler returns and of which only the answer waits: Produce.
 	Overlap bool
+	// Aliases says that the decoded request points into the frame, which is kept until the answer then (Produce's
+	// records). All other requests are copies, and their frames are given back before the handler runs.
+	Aliases bool
 	// FrameLimit is the largest frame taken, in bytes; 0 is the server's own limit.
 	FrameLimit int
 	// Cost is the memory that handling takes beyond the decoded request, in bytes, as an upper figure for usual work.
@@ -22,7 +23,5 @@ type API struct {
 	Handle func(*Call)
 }
 
-// Serves says whether a request of that version is decoded and handled.
-func (a *API) Serves(version int16) bool {
-	return version >= max(a.Min, a.ServedFrom) && version <= a.Max
-}
+// Serves says whether version is advertised.
+func (a *API) Serves(version int16) bool { return version >= a.Min && version <= a.Max }

@@ -5,8 +5,8 @@
 // handler may answer before it returns or later from any goroutine, but exactly once; the receiver keeps the order of
 // answers, so a handler never thinks about other calls of the connection.
 //
-// Memory: byte slices inside Request (a Produce request's records first of all) alias the buffer the frame was read
-// into. They are valid until Reply is called; whoever keeps any of them longer copies. Strings are copies already.
+// Memory: the records of a Produce request alias the buffer the frame was read into. They are valid until Reply is
+// called; whoever keeps any of them longer copies. Everything else in a request is its own.
 package call
 
 import (
@@ -93,8 +93,8 @@ type Sink interface {
 // SetSink says where the answer goes; receivers call it once, before a handler sees the call.
 func (c *Call) SetSink(s Sink) { c.sink = s }
 
-// Reply answers the call: exactly once, from any goroutine, without blocking on the client. Request and everything in it
-// must not be used after it.
+// Reply answers the call: exactly once, from any goroutine, without blocking on the client. The request's records must not
+// be used after it.
 func (c *Call) Reply(r Response) {
 	if c.answered.Swap(true) {
 		r.Free()

@@ -1,0 +1,62 @@
+package server
+
+import "time"
+
+// peerCheck is how long a reader waits for earlier answers before the sweeper looks whether its client is still there: a
+// reader that waits does not see the end of its connection.
+const peerCheck = time.Second
+
+// sweep closes connections that are idle or stalled. One goroutine looks at all of them every interval, so that
+// connections need no timers of their own.
+func (s *Server) sweep() {
+	ticker := time.NewTicker(s.sweepInterval())
+	defer ticker.Stop()
+	var conns []*conn
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.clock.set(now)
+			s.mu.Lock()
+			conns = s.appendConnsLocked(conns[:0])
+			s.mu.Unlock()
+			for _, c := range conns {
+				if err := c.overdue(); err != nil {
+					c.fail(err)
+				}
+			}
+			clear(conns) // hold on to none of them until the next round
+		}
+	}
+}
+
+// sweepInterval is a quarter of the shortest limit, at most a second.
+func (s *Server) sweepInterval() time.Duration {
+	shortest := s.stall
+	if s.idle > 0 {
+		shortest = min(shortest, s.idle)
+	}
+	return max(min(shortest/4, time.Second), time.Millisecond)
+}
+
+// overdue says why the connection is to be closed now, nil if it is not.
+func (c *conn) overdue() error {
+	s := c.srv
+	switch {
+	case c.stall.lasted() > s.stall, c.frames.late(s.stall):
+		return errStalled
+	case c.waits.lasted() > peerCheck && c.stream.peerGone():
+		return errPeerGone
+	case s.idle > 0 && time.Duration(s.clock.now.Load()-c.active.Load()) > s.idle && c.isIdle():
+		return errIdle
+	}
+	return nil
+}
+
+// isIdle tells whether nothing of a request or an answer is under way.
+func (c *conn) isIdle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight == 0 && !c.writing && c.frames.since.Load() == 0
+}
