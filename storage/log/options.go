@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,23 +20,25 @@ type Options struct {
 	ID        uuid.ID // written to partition.metadata; a directory of another id is refused
 	Partition int32
 	Config    Config
-	Files     *segment.Cache // open files, shared by all logs of a data directory
 	Sink      FlushSink      // told of every append; may also be set later with SetSink
+	Files     *segment.Cache // open files, shared by all logs of a data directory, on the same FS
 	Hooks     Hooks
 	Log       *zap.Logger // nil: none
 }
 
 // Hooks let the owner of a log make small facts durable at the moment the log depends on them. Each may be nil. They run
-// while the log's append lock is held, so they must not call back into the log.
+// while locks of the log are held, so they must not call back into the log, except for its plain getters.
 type Hooks struct {
 	// Void is called by a truncation after the log is synced and before anything is cut. When it returns nil, a recovery
 	// point of at most end, and the fact that journal entries written so far are void, are durable.
 	Void func(end int64) error
-	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable.
+	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable. Without it, a
+	// crash may bring back some of the segments that were removed.
 	StartMoved func(start int64) error
 }
 
-// FlushSink is told of every append, under the append lock, in offset order. It copies what it keeps of batches.
+// FlushSink is told of every append, under the append lock, in offset order. It copies what it keeps of batches. Epoch is that
+// of the last of them.
 type FlushSink interface {
 	Appended(base, end int64, epoch int32, batches []byte)
 }
@@ -54,25 +57,39 @@ type Config struct {
 	RetentionBytes int64         // retention.bytes; negative: without bound
 	DeleteDelay    time.Duration // file.delete.delay.ms
 
-	MaxMessageBytes int           // max.message.bytes
-	LogAppendTime   bool          // message.timestamp.type
+	MaxMessageBytes int // max.message.bytes; 0: no limit
+	MaxRecordBytes  int // max.decompressed.message.bytes; 0: no limit
+	LogAppendTime   bool
 	TimestampBefore time.Duration // message.timestamp.before.max.ms
 	TimestampAfter  time.Duration // message.timestamp.after.max.ms
-	Recompress      bool          // compression.type is not "producer" ...
-	Codec           record.Codec  // ... but this
+	Compression     record.Compression
 
 	ProducerExpiry time.Duration // producer.id.expiration.ms
-	MaxProducers   int           // producers remembered; beyond it the longest idle one is forgotten
+	MaxProducers   int           // producers remembered; beyond it the longest idle one is forgotten. 0: no limit
 }
 
-// DefaultConfig is Kafka 4.4's defaults, with at most 1,000,000 producers in a log.
+// DefaultConfig is Kafka 4.4's defaults, with at most 100,000 producers in a log: 20 MiB of memory.
 func DefaultConfig() Config {
 	return Config{
 		SegmentBytes: 1 << 30, SegmentTime: 7 * 24 * time.Hour, IndexBytes: 10 << 20, IndexInterval: 4096,
 		Delete: true, RetentionTime: 7 * 24 * time.Hour, RetentionBytes: -1, DeleteDelay: time.Minute,
-		MaxMessageBytes: 1048588, TimestampBefore: maxDuration, TimestampAfter: time.Hour,
-		ProducerExpiry: 24 * time.Hour, MaxProducers: 1_000_000,
+		MaxMessageBytes: 1048588, TimestampBefore: math.MaxInt64, TimestampAfter: time.Hour,
+		ProducerExpiry: 24 * time.Hour, MaxProducers: 100_000,
 	}
 }
 
-const maxDuration = time.Duration(1<<63 - 1)
+func (c *Config) rules(origin Origin, nowMs int64) record.Rules {
+	return record.Rules{
+		Now: nowMs, Internal: origin == Coordinator, Compacted: c.Compact, AppendTime: c.LogAppendTime,
+		BeforeMax: milliseconds(c.TimestampBefore), AfterMax: milliseconds(c.TimestampAfter),
+		MaxBytes: c.MaxMessageBytes, MaxRecordBytes: c.MaxRecordBytes, Compression: c.Compression,
+	}
+}
+
+// milliseconds keeps the largest duration without bound.
+func milliseconds(d time.Duration) int64 {
+	if d == math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return d.Milliseconds()
+}

@@ -3,9 +3,8 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
-
-	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
@@ -14,7 +13,7 @@ import (
 const DefaultOpenFiles = 1024
 
 // diskCategory labels the writes of logs in the statistics of the file system.
-const diskCategory = pebblevfs.DiskWriteCategory("log")
+const diskCategory = vfs.Category("log")
 
 // Cache opens the files of many segments on first use and keeps the recently used ones open, up to a limit. Files in use
 // are never closed, so the limit is passed while more than that many are in use at once. Safe for concurrent use.
@@ -28,11 +27,11 @@ type Cache struct {
 }
 
 // NewCache returns a cache of at most limit open files; zero or less means DefaultOpenFiles.
-func NewCache(fs vfs.FS, limit int) *Cache {
+func NewCache(files vfs.FS, limit int) *Cache {
 	if limit <= 0 {
 		limit = DefaultOpenFiles
 	}
-	c := &Cache{fs: fs, limit: limit}
+	c := &Cache{fs: files, limit: limit}
 	c.idle.prev, c.idle.next = &c.idle, &c.idle
 	return c
 }
@@ -196,21 +195,33 @@ func (f *File) Rename(path string) error {
 	if err := f.cache.fs.Rename(old, path); err != nil {
 		return fmt.Errorf("segment: rename %s: %w", old, err)
 	}
-	f.cache.mu.Lock()
-	f.path = path
-	f.cache.mu.Unlock()
+	f.setPath(path)
 	return nil
 }
 
-// adopt hands a file that was just created to the cache, as if it had been acquired.
-func (f *File) adopt(file vfs.File) {
-	c := f.cache
+func (f *File) setPath(path string) {
+	f.cache.mu.Lock()
+	defer f.cache.mu.Unlock()
+	f.path = path
+}
+
+// create makes an empty file in place of whatever is at path. It comes acquired.
+func (c *Cache) create(path string) (*File, error) {
+	if err := c.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("segment: %w", err)
+	}
+	file, err := c.fs.OpenReadWrite(path, diskCategory)
+	if err != nil {
+		return nil, fmt.Errorf("segment: create %s: %w", path, err)
+	}
+	f := c.File(path, true)
 	c.mu.Lock()
 	f.file, f.refs = file, 1
 	c.open++
 	victims := c.evictLocked()
 	c.mu.Unlock()
 	_ = closeAll(victims)
+	return f, nil
 }
 
 func (f *File) closeLocked() []vfs.File {

@@ -1,0 +1,170 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/storage/segment"
+)
+
+// How segments are replaced, as in Kafka, so that a crash at any moment leaves either the old ones or the new ones:
+//
+//	1  the new segments lie complete as .cleaned files; they are synced
+//	2  each is renamed to .swap, the last one first, its name synced before the next: while any .cleaned is left,
+//	   the .swap files after it do not count, and recovery removes both
+//	3  the old ones are renamed to .deleted, the first one first, each name synced before the next
+//	4  the new ones get their names; names synced
+//
+// A recovery that finds .swap files without .cleaned ones goes on with step 3.
+
+// ErrReplaced: the segments to be replaced are not, or not all, sealed and synced segments of the log one after the other.
+var ErrReplaced = errors.New("log: segments cannot be replaced")
+
+// ReplaceSegments puts new segments, made with segment.Create and CleanedSuffix in the log's directory and sealed, in the place of
+// those with the bases in old. There is at least one, maybe empty, that has the first old one's base; old ones follow one another
+// and lie below the recovery point. Offsets stay as they are. The files of the old ones are removed after file.delete.delay.ms. After
+// an error before step 3 the caller removes the new ones; after a later one the log is offline.
+func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	from, err := l.replaceable(old, cleaned)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	err = l.noteGapsLocked()
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, s := range cleaned {
+		if err := errors.Join(s.SyncLog(), s.SyncIndexes()); err != nil {
+			return l.fail("sync compacted segments", err)
+		}
+	}
+	if err := l.syncDir(); err != nil {
+		return l.fail("sync compacted segments", err)
+	}
+	for _, s := range slices.Backward(cleaned) {
+		if err := errors.Join(s.Rename(segment.SwapSuffix), l.syncDir()); err != nil {
+			return l.fail("replace segments", err)
+		}
+	}
+	l.mu.Lock()
+	list := l.list()
+	gone := slices.Clone(list[from : from+len(old)])
+	l.setSegments(slices.Concat(list[:from], cleaned, list[from+len(old):]))
+	l.mu.Unlock()
+	return l.finishReplace(gone, cleaned)
+}
+
+func (l *Log) finishReplace(gone, cleaned []*segment.Segment) error {
+	// One after the other, so that no crash leaves an old value without the tombstone that came after it.
+	for _, s := range gone {
+		if err := errors.Join(l.doom([]*segment.Segment{s}, time.Now()), l.syncDir()); err != nil {
+			return l.fail("replace segments", err)
+		}
+	}
+	for _, s := range cleaned {
+		if err := s.Rename(""); err != nil {
+			return l.fail("replace segments", err)
+		}
+	}
+	if err := l.syncDir(); err != nil {
+		return l.fail("replace segments", err)
+	}
+	return nil
+}
+
+// replaceable finds the old segments in the list.
+func (l *Log) replaceable(old []int64, cleaned []*segment.Segment) (from int, err error) {
+	list := l.list()
+	from = slices.IndexFunc(list, func(s *segment.Segment) bool { return len(old) > 0 && s.Base() == old[0] })
+	if from < 0 || len(cleaned) == 0 || from+len(old) >= len(list) || list[from+len(old)].Base() > l.RecoveryPoint() {
+		return 0, fmt.Errorf("%w: %d from %v on", ErrReplaced, len(old), old[:min(1, len(old))])
+	}
+	for i, base := range old {
+		if list[from+i].Base() != base {
+			return 0, fmt.Errorf("%w: there is no segment %d after %d", ErrReplaced, base, list[from].Base())
+		}
+	}
+	next := old[0]
+	for i, s := range cleaned {
+		if s.Base() < next || i == 0 && s.Base() != next || s.Next() > list[from+len(old)].Base() {
+			return 0, fmt.Errorf("%w: new segment of %d to %d in the place of %d to %d", ErrReplaced, s.Base(), s.Next(), old[0], list[from+len(old)].Base())
+		}
+		next = s.Next()
+	}
+	return from, nil
+}
+
+// finishSwaps completes or undoes a replacement that a crash interrupted, and answers how many new segments it put in place.
+func (l *Log) finishSwaps(d *dirContent) (int, error) {
+	if !d.unfinished() {
+		return 0, nil
+	}
+	c, dir := l.o.Files, l.o.Dir
+	remove := func(base int64, suffix string) error {
+		return segment.Restore(c, dir, segment.Meta{Base: base}, suffix).Remove()
+	}
+	if len(d.cleaned) > 0 {
+		d.swaps = slices.DeleteFunc(d.swaps, func(base int64) bool {
+			if base < d.cleaned[0] {
+				return false
+			}
+			d.cleaned = append(d.cleaned, base)
+			return true
+		})
+		for _, base := range d.cleaned {
+			if err := errors.Join(remove(base, segment.CleanedSuffix), remove(base, segment.SwapSuffix)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	// A swap file's last offset is that of the last segment it was made from, or less; what it does not reach stays, and says
+	// nothing else than what was compacted away.
+	for _, base := range d.swaps {
+		s, err := l.openSwap(base)
+		if err != nil {
+			return 0, err
+		}
+		for _, old := range d.logs {
+			if old != base && old > base && old < s.Next() {
+				if err := remove(old, ""); err != nil {
+					return 0, err
+				}
+			}
+		}
+		d.logs = slices.DeleteFunc(d.logs, func(old int64) bool { return old >= base && old < max(s.Next(), base+1) })
+		if err := l.syncDir(); err != nil {
+			return 0, err
+		}
+		if err := errors.Join(remove(base, ""), s.Rename("")); err != nil {
+			return 0, err
+		}
+		s.Forget()
+		d.logs = append(d.logs, base)
+		l.o.Log.Info("compacted segment put in place", zap.String("file", s.Path()))
+	}
+	slices.Sort(d.logs)
+	return len(d.swaps), l.syncDir()
+}
+
+func (l *Log) openSwap(base int64) (*segment.Segment, error) {
+	s, err := segment.OpenSealed(l.o.Files, l.o.Dir, base, nowMs(), segment.SwapSuffix)
+	if errors.Is(err, segment.ErrIndex) {
+		var bad *segment.CorruptError
+		s, bad, err = segment.Load(l.o.Files, l.o.Dir, base, nowMs(), l.cfg.Load().IndexInterval, segment.SwapSuffix, segment.Scan{CheckFrom: segment.NoCheck})
+		if bad != nil {
+			err = bad
+		}
+	}
+	return s, err
+}
