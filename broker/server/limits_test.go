@@ -170,19 +170,16 @@ func TestPipelinedRequestsNobodyReadsStayBounded(t *testing.T) {
 	before := heap()
 	slow := dial(t, address)
 	require.NoError(t, slow.Conn.(*net.TCPConn).SetReadBuffer(256<<10))
-	written := make(chan struct{})
+	var written atomic.Bool // all of it fits the kernel's buffers
 	go func() {
-		defer close(written)
+		defer written.Store(true)
 		var b []byte
 		for range all {
 			b = append(b, slow.bytes(apiVersions())...)
 		}
 		_, _ = slow.Write(b)
 	}()
-	select {
-	case <-written: // all of it fits the kernel's buffers
-	case <-waitFor(func() bool { return stalledWriters(s) == 1 }):
-	}
+	eventually(t, "all sent, or the server stops writing", func() bool { return written.Load() || stalledWriters(s) == 1 })
 	other := dial(t, address)
 	other.send(metadata())
 	other.expect(1)
@@ -190,21 +187,7 @@ func TestPipelinedRequestsNobodyReadsStayBounded(t *testing.T) {
 	for want := int32(1); want <= all; want++ {
 		slow.expect(want)
 	}
-	<-written
-}
-
-// waitFor closes its channel when ok holds or patience is over.
-func waitFor(ok func() bool) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for end := time.Now().Add(patience); !ok() && time.Now().Before(end); {
-			<-tick.C
-		}
-	}()
-	return done
+	eventually(t, "all sent", written.Load)
 }
 
 func heap() uint64 {

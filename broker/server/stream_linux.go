@@ -2,9 +2,9 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -108,7 +108,7 @@ func (s *socketStream) readReady(fd uintptr) bool {
 			}
 			return false
 		case err != nil:
-			s.readN, s.readE = 0, os.NewSyscallError("read", err)
+			s.readN, s.readE = 0, fmt.Errorf("read: %w", err)
 		case n == 0:
 			s.readN, s.readE = 0, io.EOF
 		default:
@@ -177,7 +177,7 @@ func (s *socketStream) writeReady(fd uintptr) bool {
 			o.err = errWouldBlock
 			return true
 		case err != nil:
-			o.err = os.NewSyscallError("send", err)
+			o.err = fmt.Errorf("send: %w", err)
 			return true
 		case n == 0:
 			o.err = call.ErrShortFile
