@@ -1,12 +1,15 @@
 package handler
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 )
 
 // ApiVersions (18), versions 0-5: v1 added the throttle time, v2 nothing, v3 the client's name and version and, in the
@@ -30,7 +33,7 @@ func (h *handlers) apiVersions(c *call.Call) {
 	if req.Version >= 3 {
 		c.Session.SetSoftware(req.ClientSoftwareName, req.ClientSoftwareVersion)
 	}
-	c.Reply(call.Response{Message: h.registry.answer.forVersion(req.Version)})
+	c.Reply(call.Response{Message: h.registry.answer.forVersion(req.Version, h.Cluster.Image())})
 }
 
 // software is what a client's name and version must look like (KIP-511).
@@ -54,26 +57,33 @@ func (h *handlers) checkVersionsRequest(req *kmsg.ApiVersionsRequest) *kerr.Erro
 	return nil
 }
 
-// feature is a feature this broker implements, with the levels it supports and the level in force.
+// feature is a feature of the cluster with the levels this broker supports.
 type feature struct {
-	name       string
-	min, max   int16
-	finalized  int16
-	finalFloor int16
+	name     string
+	min, max int16
 }
 
-// features are those of Kafka 4.4 whose whole behaviour is here. Kafka shows no level that is not in force.
+// features are those of Kafka 4.4 whose whole behaviour is here. A feature that is missing tells clients to go without what
+// it stands for: group.version the KIP-848 protocol, share.version share groups, transaction.version transactions v2.
 var features = []feature{
-	{name: "metadata.version", min: 7, max: 33, finalized: 33, finalFloor: 33},
+	{name: "metadata.version", min: 7, max: 33}, // 33 is 4.4-IV2
+}
+
+// FoundingFeatures are the feature levels in force in a cluster that this version of the broker founds.
+func FoundingFeatures() map[string]int16 {
+	levels := map[string]int16{}
+	for _, f := range features {
+		levels[f.name] = f.max
+	}
+	return levels
 }
 
 // versionsAnswer holds the parts all answers share; they are only read.
 type versionsAnswer struct {
 	keys      []kmsg.ApiVersionsResponseApiKey
 	self      []kmsg.ApiVersionsResponseApiKey
-	supported []kmsg.ApiVersionsResponseSupportedFeature
-	fromZero  []kmsg.ApiVersionsResponseSupportedFeature // supported, with those whose lowest level is 0
-	finalized []kmsg.ApiVersionsResponseFinalizedFeature
+	supported []kmsg.ApiVersionsResponseSupportedFeature // without those whose lowest level is 0
+	fromZero  []kmsg.ApiVersionsResponseSupportedFeature
 }
 
 func newVersionsAnswer(rows []call.API) versionsAnswer {
@@ -93,29 +103,38 @@ func newVersionsAnswer(rows []call.API) versionsAnswer {
 		if f.min > 0 {
 			a.supported = append(a.supported, s)
 		}
-		if f.finalized > 0 {
-			fin := kmsg.NewApiVersionsResponseFinalizedFeature()
-			fin.Name, fin.MinVersionLevel, fin.MaxVersionLevel = f.name, f.finalFloor, f.finalized
-			a.finalized = append(a.finalized, fin)
-		}
 	}
 	return a
 }
 
 // forVersion is the answer to a good request.
-func (a *versionsAnswer) forVersion(version int16) *kmsg.ApiVersionsResponse {
+func (a *versionsAnswer) forVersion(version int16, image *cluster.Image) *kmsg.ApiVersionsResponse {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.Version = version
 	resp.ApiKeys = a.keys
-	if version >= 3 {
-		resp.SupportedFeatures = a.supported
-		if version >= 4 {
-			resp.SupportedFeatures = a.fromZero
-		}
-		resp.FinalizedFeatures = a.finalized
-		resp.FinalizedFeaturesEpoch = 1
+	if version < 3 {
+		return resp
 	}
+	resp.SupportedFeatures = a.supported
+	if version >= 4 {
+		resp.SupportedFeatures = a.fromZero
+	}
+	resp.FinalizedFeatures = finalized(image.Features)
+	resp.FinalizedFeaturesEpoch = image.Revision
 	return resp
+}
+
+// finalized lists the features in force by name. Kafka shows a feature's level as both ends of its range, and none at level 0.
+func finalized(levels map[string]int16) []kmsg.ApiVersionsResponseFinalizedFeature {
+	var out []kmsg.ApiVersionsResponseFinalizedFeature
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		if levels[name] > 0 {
+			f := kmsg.NewApiVersionsResponseFinalizedFeature()
+			f.Name, f.MinVersionLevel, f.MaxVersionLevel = name, levels[name], levels[name]
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // unsupported is the answer to a version this broker does not know.

@@ -3,9 +3,16 @@ package handler
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/broker/replica"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/coordinator/config"
+	"github.com/tidemark-mq/tidemark/protocol/record"
 )
 
 // codes is the one mapping from the errors of the packages below to Kafka's codes. The first row that matches by errors.Is
@@ -14,8 +21,69 @@ var codes = []struct {
 	err  error
 	code *kerr.Error
 }{
+	{replica.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{replica.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+	{replica.ErrInvalidTxnState, kerr.InvalidTxnState},
+	{replica.ErrCoordinatorFenced, kerr.TransactionCoordinatorFenced},
+	{replica.ErrAboveSegment, kerr.RecordListTooLarge},
+	{record.ErrTooLarge, kerr.MessageTooLarge},
+	{record.ErrExpansion, kerr.MessageTooLarge},
+	{record.ErrInvalidTimestamp, kerr.InvalidTimestamp},
+	{record.ErrInvalidRecord, kerr.InvalidRecord},
+	{record.ErrCorrupt, kerr.CorruptMessage},
+	{record.ErrShort, kerr.CorruptMessage},
+	{record.ErrUnknownCodec, kerr.UnknownServerError}, // as Kafka
+	{record.ErrBrokenData, kerr.UnknownServerError},   // as Kafka
+
+	{replica.ErrNotLeader, kerr.NotLeaderForPartition},
+	{replica.ErrUnknown, kerr.UnknownTopicOrPartition},
+	{replica.ErrStopped, kerr.NotLeaderForPartition},
+	{replica.ErrNotEnough, kerr.NotEnoughReplicas},
+	{replica.ErrFencedEpoch, kerr.FencedLeaderEpoch},
+	{replica.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
+	{replica.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
+	{replica.ErrOutsideLog, kerr.OffsetOutOfRange},
+	{replica.ErrPolicy, kerr.PolicyViolation},
+	{replica.ErrDiskFull, kerr.KafkaStorageError},
+	{replica.ErrOffline, kerr.KafkaStorageError},
+	{replica.ErrLogOffline, kerr.KafkaStorageError},
+	{replica.ErrLogClosed, kerr.NotLeaderForPartition},
+
+	{cluster.ErrTopicExists, kerr.TopicAlreadyExists},
+	{cluster.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
+	{cluster.ErrUnknownPartition, kerr.UnknownTopicOrPartition},
+	{cluster.ErrInvalidTopicName, kerr.InvalidTopicException},
+	{cluster.ErrTopicCollision, kerr.InvalidTopicException},
+	{cluster.ErrInvalidRequest, kerr.InvalidRequest},
+	{cluster.ErrInvalidPartitions, kerr.InvalidPartitions},
+	{cluster.ErrReplicationFactor, kerr.InvalidReplicationFactor},
+	{cluster.ErrInvalidAssignment, kerr.InvalidReplicaAssignment},
+	{cluster.ErrTooManyPartitions, kerr.PolicyViolation},
+	{cluster.ErrTooLarge, kerr.InvalidConfig},
+	{cluster.ErrNotController, kerr.NotController},
+	{cluster.ErrConflict, kerr.RequestTimedOut},    // others were faster again and again: clients try once more
+	{cluster.ErrUnavailable, kerr.RequestTimedOut}, // nobody knows whether it happened, which is what this code says
+	{cluster.ErrFenced, kerr.BrokerNotAvailable},
+	{cluster.ErrClosed, kerr.BrokerNotAvailable},
+
+	{config.ErrMalformed, kerr.InvalidRequest},
+	{config.ErrInvalid, kerr.InvalidConfig},
+
 	{context.DeadlineExceeded, kerr.RequestTimedOut},
 	{context.Canceled, kerr.RequestTimedOut},
+}
+
+// refusal is what a handler itself finds wrong with a request, in words for whoever sent it.
+type refusal struct {
+	code   *kerr.Error
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+func (r *refusal) Unwrap() error { return r.code }
+
+func refuse(code *kerr.Error, format string, args ...any) error {
+	return &refusal{code, fmt.Sprintf(format, args...)}
 }
 
 // codeOf is the Kafka error that stands for err, nil for nil. An error that is a *kerr.Error, or wraps one, stands for
@@ -39,12 +107,38 @@ func codeOf(err error) (code *kerr.Error, ok bool) {
 // code is what goes into an answer's error code for err: 0 for nil. An error the mapping does not know is logged here, the
 // only place, with what the handler was doing.
 func (h *handlers) code(err error, doing string, facts ...zap.Field) int16 {
+	return errorCode(h.Log, err, doing, facts...)
+}
+
+// ErrorCode is the mapping for packages that answer calls themselves: the code of an error, 0 for nil, and a line in the log
+// for one that is not known.
+func ErrorCode(log *zap.Logger) func(err error, doing string) int16 {
+	return func(err error, doing string) int16 { return errorCode(log, err, doing) }
+}
+
+func errorCode(log *zap.Logger, err error, doing string, facts ...zap.Field) int16 {
 	k, known := codeOf(err)
 	if !known {
-		h.Log.Error("request failed with an unexpected error", append(facts, zap.String("doing", doing), zap.Error(err))...)
+		log.Error("request failed with an unexpected error", append(facts, zap.String("doing", doing), zap.Error(err))...)
 	}
 	if k == nil {
 		return 0
 	}
 	return k.Code
+}
+
+// reasonOf is the text for an answer's error message: what a client can act on. It is nil for no error, for errors whose
+// code says it all, and for everything that concerns only whoever runs the broker.
+func reasonOf(err error) *string {
+	var own *refusal
+	var refused *cluster.Error
+	switch {
+	case errors.As(err, &own):
+		return kmsg.StringPtr(own.reason)
+	case errors.As(err, &refused):
+		return kmsg.StringPtr(refused.Message)
+	case errors.Is(err, config.ErrInvalid):
+		return kmsg.StringPtr(err.Error())
+	}
+	return nil
 }

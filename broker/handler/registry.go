@@ -6,6 +6,7 @@
 package handler
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sort"
@@ -17,18 +18,11 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/wire"
 )
 
-// Deps is what the handlers stand on. Handlers reach it through the handlers struct.
-type Deps struct {
-	Log *zap.Logger
-	// ClusterID and BrokerID are this broker's identity, fixed while it runs.
-	ClusterID string
-	BrokerID  int32
-}
-
 // handlers holds what handlers need; each API's file adds the method that answers it.
 type handlers struct {
 	Deps
-	registry *Registry
+	registry  *Registry
+	producers *producerIDs
 }
 
 // Frame limits, in bytes. Only requests that carry records, or an entry for each of very many partitions or members, have
@@ -46,11 +40,40 @@ func (h *handlers) table() []call.API {
 		row(kmsg.SASLHandshake, h.saslHandshake),
 		with(row(kmsg.ApiVersions, h.apiVersions), func(a *call.API) { a.AnyVersion = true }),
 		row(kmsg.SASLAuthenticate, h.saslAuthenticate),
+
+		with(row(kmsg.Produce, h.produce), func(a *call.API) { a.Overlap, a.Aliases, a.FrameLimit = true, true, anyFrame }),
+		wide(row(kmsg.Fetch, h.Fetch.Serve)),
+		wide(row(kmsg.ListOffsets, h.listOffsets)),
+		wide(row(kmsg.OffsetForLeaderEpoch, h.offsetForLeaderEpoch)),
+		wide(row(kmsg.DeleteRecords, h.deleteRecords)),
+		row(kmsg.InitProducerID, h.initProducerID),
+		wide(row(kmsg.DescribeProducers, h.describeProducers)),
+
+		wide(row(kmsg.Metadata, h.metadata)),
+		wide(row(kmsg.DescribeTopicPartitions, h.describeTopicPartitions)),
+		wide(row(kmsg.CreateTopics, h.createTopics)),
+		wide(row(kmsg.DeleteTopics, h.deleteTopics)),
+		wide(row(kmsg.CreatePartitions, h.createPartitions)),
+
+		wide(row(kmsg.DescribeConfigs, h.describeConfigs)),
+		wide(row(kmsg.AlterConfigs, h.alterConfigs)),
+		wide(row(kmsg.IncrementalAlterConfigs, h.incrementalAlterConfigs)),
+		row(kmsg.ListConfigResources, h.listConfigResources),
+
+		row(kmsg.DescribeCluster, h.describeCluster),
+		wide(row(kmsg.DescribeLogDirs, h.describeLogDirs)),
+		row(kmsg.DescribeQuorum, h.describeQuorum),
 	}
 }
 
 func row(key kmsg.Key, handle func(*call.Call)) call.API {
 	return call.API{Key: key.Int16(), Handle: handle}
+}
+
+// wide is a row for requests with an entry for each of very many partitions, topics or settings.
+func wide(a call.API) call.API {
+	a.FrameLimit = wideFrame
+	return a
 }
 
 // with changes a row where it differs from the usual.
@@ -64,7 +87,6 @@ type Registry struct {
 	log    *zap.Logger
 	rows   []call.API  // by key
 	byKey  []*call.API // index is the key
-	deps   Deps
 	answer versionsAnswer
 }
 
@@ -73,8 +95,9 @@ func New(d Deps) (*Registry, error) {
 	if d.Log == nil {
 		d.Log = zap.NewNop()
 	}
-	r := &Registry{log: d.Log, deps: d}
+	r := &Registry{log: d.Log}
 	h := &handlers{Deps: d, registry: r}
+	h.producers = newProducerIDs(func(ctx context.Context) (int64, int, error) { return h.Cluster.AllocateProducerIDs(ctx) })
 	rows := h.table()
 	for i := range rows {
 		if err := complete(&rows[i]); err != nil {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,12 +102,12 @@ func ValidateGroup(own map[string]string, behind Layers) (map[string]string, err
 
 func parseAll(t *Table, own map[string]string, unknown string) (map[string]string, error) {
 	out := make(map[string]string, len(own))
-	for name, value := range own {
+	for _, name := range slices.Sorted(maps.Keys(own)) { // in order, so that the same fault is named each time
 		k, ok := t.Key(name)
 		if !ok {
 			return nil, invalidf(unknown, name)
 		}
-		v, err := k.Parse(value)
+		v, err := k.Parse(own[name])
 		if err != nil {
 			return nil, err
 		}

@@ -32,7 +32,18 @@ func clientMatch(name, value string) error {
 	return nil
 }
 
-// ValidateClientMetrics checks the settings of a subscription; see [ValidateTopic].
+// ValidateClientMetrics checks the settings of a subscription; see [ValidateTopic]. All
+// but a bad match is [ErrMalformed].
 func ValidateClientMetrics(own map[string]string) (map[string]string, error) {
-	return parseAll(ClientMetrics(), own, "Unknown client metrics configuration name: %s")
+	out, err := parseAll(ClientMetrics(), own, "Unknown client metrics configuration name: %s")
+	if _, bad := own["match"]; err != nil && bad {
+		only := map[string]string{"match": own["match"]}
+		if _, fault := parseAll(ClientMetrics(), only, ""); fault != nil {
+			return nil, fault
+		}
+	}
+	if err != nil {
+		return nil, malformed{err}
+	}
+	return out, nil
 }

@@ -1,0 +1,45 @@
+package handler
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+)
+
+// DeleteRecords (key 21), versions 0 to 2: v2 is flexible. It moves the start of partitions' logs and answers where they start
+// now; -1 means the high watermark. What clients may not delete are the coordinators' records.
+func (h *handlers) deleteRecords(c *call.Call) {
+	req := c.Request.(*kmsg.DeleteRecordsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	image := h.Cluster.Image()
+	for i := range req.Topics {
+		rt := &req.Topics[i]
+		out := kmsg.NewDeleteRecordsResponseTopic()
+		out.Topic = rt.Topic
+		out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(rt.Partitions))
+		t := image.Topic(rt.Topic)
+		for n := range rt.Partitions {
+			rp, op := &rt.Partitions[n], &out.Partitions[n]
+			start, err := h.deleteRecordsTo(t, rp.Partition, rp.Offset)
+			op.Partition, op.LowWatermark, op.ErrorCode = rp.Partition, start, h.code(err, "delete records")
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	c.Reply(call.Response{Message: resp})
+}
+
+func (h *handlers) deleteRecordsTo(t *cluster.Topic, n int32, offset int64) (start int64, err error) {
+	if t != nil && t.Internal {
+		return -1, kerr.InvalidTopicException
+	}
+	p, err := h.partition(t, n)
+	if err != nil {
+		return -1, err
+	}
+	if start, err = p.DeleteRecords(offset); err != nil {
+		return -1, err
+	}
+	return start, nil
+}
