@@ -39,7 +39,7 @@ func (l *Log) Close() (State, error) {
 func (l *Log) closeLocked() (State, error) {
 	s, end := l.active(), l.end.Load()
 	if l.on.producers.len() > 0 && l.on.snapshotAt != end {
-		l.takeSnapshotLocked(end)
+		l.writeSnapshotLocked(end)
 	}
 	if s != nil && (end > l.RecoveryPoint() || s.Unsaved()) {
 		if err := s.Seal(); err != nil {
@@ -51,6 +51,11 @@ func (l *Log) closeLocked() (State, error) {
 			return State{}, err
 		}
 	}
+	if l.on.exists && len(l.on.snapshots) == 0 {
+		if err := l.dropSnapshots(l.strays()); err != nil {
+			return State{}, err
+		}
+	}
 	l.removeDoomed(time.Unix(math.MaxInt32, 0))
 	return l.stateLocked(), nil
 }
@@ -58,7 +63,7 @@ func (l *Log) closeLocked() (State, error) {
 // unsyncedLocked tells whether there is anything for a sync to do.
 func (l *Log) unsyncedLocked() bool {
 	on := &l.on
-	return l.end.Load() > l.RecoveryPoint() || len(on.sealed) > 0 || on.snapshot != nil || on.dirtyDir || on.dirtyParent || on.dirtyMeta ||
+	return l.end.Load() > l.RecoveryPoint() || len(on.sealed) > 0 || len(on.snapshots) > 0 || on.dirtyDir || on.dirtyParent || on.dirtyMeta ||
 		on.dirtyEpochs && on.exists
 }
 

@@ -55,8 +55,8 @@ type appendState struct {
 	dirtyParent bool               // nor is the directory's own
 	dirtyMeta   bool               // partition.metadata is not synced
 	dirtyEpochs bool               // the epoch file is not what epochs is
-	snapshot    *snapshot          // taken at a roll, to be written by the next sync
-	snapshotAt  int64              // offset of the newest snapshot taken or on disk
+	snapshots   []int64            // offsets of producer snapshots that are not synced
+	snapshotAt  int64              // offset of the newest one
 }
 
 // failure is why a log takes no more appends.

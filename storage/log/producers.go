@@ -141,15 +141,9 @@ func (p *producer) push(k segment.ProducerBatch) {
 	}
 }
 
-// snapshot is the producers as they stood at an offset, encoded.
-type snapshot struct {
-	offset int64
-	data   []byte
-}
-
 // encode is a snapshot of all producers, longest idle first.
-func (ps *producers) encode(offset int64) *snapshot {
-	return &snapshot{offset: offset, data: segment.EncodeSnapshot(len(ps.byID), func(yield func(*segment.Producer) bool) {
+func (ps *producers) encode() []byte {
+	return segment.EncodeSnapshot(len(ps.byID), func(yield func(*segment.Producer) bool) {
 		for p := ps.ends.newer; p != &ps.ends; p = p.newer {
 			out := segment.Producer{ID: p.id, Epoch: p.epoch, CoordinatorEpoch: p.coordEpoch, TxnStart: p.txnStart, LastTime: p.lastTime}
 			out.NumBatches = copy(out.Batches[:], p.batches)
@@ -157,7 +151,7 @@ func (ps *producers) encode(offset int64) *snapshot {
 				return
 			}
 		}
-	})}
+	})
 }
 
 // load replaces all producers by those of a snapshot, as if they had been seen now.

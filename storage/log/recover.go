@@ -110,6 +110,7 @@ func (r *recovery) listFiles() error {
 func (r *recovery) read() error {
 	l := r.l
 	if len(r.bases) == 0 {
+		r.next = r.in.Start
 		return nil
 	}
 	epochs, err := l.readEpochs()
@@ -123,7 +124,7 @@ func (r *recovery) read() error {
 		r.synced++
 	}
 	// Not a later snapshot, so that the aborted transactions of the segments that are read whole are all found again.
-	r.replayed = l.loadSnapshot(r.bases[r.synced], r.nowMs)
+	r.replayed = l.loadSnapshot(r.bases[0], r.bases[r.synced], r.nowMs)
 	r.next = r.bases[0]
 	if l.o.Hooks.StartMoved != nil && r.next > r.in.Start {
 		r.next = r.in.Start // of which segments are missing

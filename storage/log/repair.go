@@ -13,14 +13,14 @@ import (
 // extend sees how far the journal's entries continue what is good. Where the log ends below its start even so, everything below
 // is deleted anyway, and they may go on from the start.
 func (r *recovery) extend() {
-	r.tail, r.reached = r.follow(r.next)
+	r.tail, r.reached = r.follow(r.next, len(r.list) == 0)
 	if r.reached < r.in.Start {
-		r.restart, r.reached = r.follow(r.in.Start)
+		r.restart, r.reached = r.follow(r.in.Start, true)
 	}
 }
 
-// follow collects the batches that continue at next, and where they end.
-func (r *recovery) follow(next int64) (batches []byte, end int64) {
+// follow collects the batches that continue at next, and where they end. In an empty log the first one may begin before it.
+func (r *recovery) follow(next int64, empty bool) (batches []byte, end int64) {
 	for _, e := range r.in.Entries {
 		for rest := e.Batches; len(rest) > 0; {
 			var b record.Batch
@@ -31,8 +31,7 @@ func (r *recovery) follow(next int64) (batches []byte, end int64) {
 			if b.NextOffset() <= next {
 				continue
 			}
-			// The first one at a log's start may begin before it.
-			if b.BaseOffset() != next && (len(batches) > 0 || next != r.in.Start || b.BaseOffset() > next) {
+			if b.BaseOffset() != next && (!empty || len(batches) > 0 || b.BaseOffset() > next) {
 				return batches, next
 			}
 			batches, next = append(batches, b...), b.NextOffset()
@@ -75,7 +74,7 @@ func (r *recovery) repair() error {
 		return err
 	}
 	l.cutEpochsLocked(r.next)
-	if err := l.appendRunsLocked(r.tail, r.nowMs); err != nil {
+	if err := r.append(r.tail); err != nil {
 		return err
 	}
 	if l.end.Load() < r.in.Start {
@@ -90,7 +89,8 @@ func (r *recovery) repair() error {
 	end := l.end.Load()
 	l.start.Store(start)
 	l.raiseEpochsLocked(start)
-	if err := l.dropSnapshots(end); err != nil {
+	strays := l.strays()
+	if err := l.dropSnapshots(func(offset int64) bool { return offset > end || strays(offset) }); err != nil {
 		return err
 	}
 	r.sealLoaded()
@@ -159,7 +159,8 @@ func (r *recovery) rebuildTxns() error {
 	return nil
 }
 
-// restartAt begins the log anew at its start, below which all is deleted. The producers stay as they are.
+// restartAt begins the log anew at its start, below which all is deleted. What is known of the producers ends before it, so that it is
+// better forgotten: of an unknown producer any sequence is taken.
 func (r *recovery) restartAt(start int64) error {
 	l := r.l
 	list := l.list()
@@ -169,11 +170,18 @@ func (r *recovery) restartAt(start int64) error {
 	}
 	r.loaded = nil
 	l.end.Store(start)
+	l.on.producers.init()
+	l.txns.reset(&l.on.producers)
 	l.setEpochsLocked([]segment.EpochEntry{})
-	if len(r.restart) > 0 {
-		l.end.Store(record.Batch(r.restart).BaseOffset())
+	return r.append(r.restart)
+}
+
+// append appends batches of the journal.
+func (r *recovery) append(batches []byte) error {
+	if len(batches) > 0 && len(r.l.list()) == 0 {
+		r.l.end.Store(record.Batch(batches).BaseOffset())
 	}
-	return l.appendRunsLocked(r.restart, r.nowMs)
+	return r.l.appendRunsLocked(batches, r.nowMs)
 }
 
 // sealLoaded leaves the segments whose indexes were built again, save the active one, to the next sync.

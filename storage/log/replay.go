@@ -2,6 +2,8 @@ package log
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 
 	"go.uber.org/zap"
@@ -11,9 +13,59 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
-// loadSnapshot replaces the producers by those of the newest good snapshot that is not above limit, and answers its offset, from
-// which batches have to be replayed. Without one there are no producers, and all of the log is to be replayed.
-func (l *Log) loadSnapshot(limit, nowMs int64) (from int64) {
+// Producer snapshots. There is one for each segment but the first, of the producers as they were at the segment's base, and one of
+// the log's end when it was closed. They go with their segments: one that is older than the first segment is of no use, because
+// the batches between are gone.
+
+// writeSnapshotLocked writes the producers as they are at the log's end; the next sync makes them durable. It is advice: without
+// it recovery reads more.
+func (l *Log) writeSnapshotLocked(end int64) {
+	if err := l.writeFile(segment.Name(end, segment.SnapshotExt), l.on.producers.encode()); err != nil {
+		l.o.Log.Warn("producer snapshot not written", zap.String("dir", l.o.Dir), zap.Error(err))
+		return
+	}
+	l.on.snapshots = append(l.on.snapshots, end)
+	l.on.snapshotAt, l.on.dirtyDir = end, true
+}
+
+// dropSnapshots removes the producer snapshots for which unwanted is true.
+func (l *Log) dropSnapshots(unwanted func(offset int64) bool) error {
+	offsets, err := l.snapshotsOnDisk()
+	if err != nil {
+		return err
+	}
+	for _, offset := range offsets {
+		if !unwanted(offset) {
+			continue
+		}
+		if err := l.o.FS.Remove(l.path(segment.Name(offset, segment.SnapshotExt))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("log: %w", err)
+		}
+	}
+	return nil
+}
+
+// snapshotsOnDisk lists the offsets of producer snapshots, rising.
+func (l *Log) snapshotsOnDisk() ([]int64, error) {
+	names, err := l.o.FS.List(l.o.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	var offsets []int64
+	for _, name := range names {
+		if offset, ext, suffix, ok := segment.ParseName(name); ok && ext == segment.SnapshotExt && suffix == "" {
+			offsets = append(offsets, offset)
+		}
+	}
+	slices.Sort(offsets)
+	return offsets, nil
+}
+
+// loadSnapshot replaces the producers by those of the newest good snapshot from first to limit, and answers its offset, from
+// which batches have to be replayed. Without one there are no producers, and all batches are to be replayed.
+func (l *Log) loadSnapshot(first, limit, nowMs int64) (from int64) {
 	l.on.producers.init()
 	defer func() { l.txns.reset(&l.on.producers) }()
 	offsets, err := l.snapshotsOnDisk()
@@ -21,7 +73,7 @@ func (l *Log) loadSnapshot(limit, nowMs int64) (from int64) {
 		l.o.Log.Warn("producer snapshots not listed", zap.String("dir", l.o.Dir), zap.Error(err))
 	}
 	for _, offset := range slices.Backward(offsets) {
-		if offset > limit {
+		if offset < first || offset > limit {
 			continue
 		}
 		if err := l.readSnapshot(offset, nowMs); err != nil {
@@ -31,7 +83,7 @@ func (l *Log) loadSnapshot(limit, nowMs int64) (from int64) {
 		l.on.snapshotAt = offset
 		return offset
 	}
-	return 0
+	return first
 }
 
 func (l *Log) readSnapshot(offset, nowMs int64) error {
@@ -72,4 +124,14 @@ func (l *Log) replay(from, nowMs, watermark int64, aborted func(segment.AbortedT
 		}
 		return nil
 	}
+}
+
+// strays tells of a snapshot that belongs to no segment and is not the newest one: of an earlier stop.
+func (l *Log) strays() func(offset int64) bool {
+	bases := map[int64]bool{}
+	for _, s := range l.list() {
+		bases[s.Base()] = true
+	}
+	newest := l.on.snapshotAt
+	return func(offset int64) bool { return !bases[offset] && offset != newest }
 }

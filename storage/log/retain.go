@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,6 +91,15 @@ func (l *Log) deleteOldest(n int, now time.Time, r *Retained) error {
 			return err
 		}
 	}
+	// The producers of the batches that go are in the snapshot at the base of the first segment that stays.
+	l.mu.Lock()
+	unsynced := len(l.on.snapshots) > 0
+	l.mu.Unlock()
+	if unsynced {
+		if err := l.syncAll(); err != nil {
+			return err
+		}
+	}
 	list := l.list()
 	if start := list[n].Base(); start > l.Start() {
 		if err := l.moveStart(start); err != nil {
@@ -109,7 +119,8 @@ func (l *Log) deleteOldest(n int, now time.Time, r *Retained) error {
 		}
 		l.o.Log.Debug("segment deleted", zap.String("file", s.Path()), zap.Int64("bytes", s.Size()))
 	}
-	return l.doom(gone, now)
+	first := list[n].Base()
+	return errors.Join(l.doom(gone, now), l.dropSnapshots(func(offset int64) bool { return offset < first }))
 }
 
 // doom renames the files of segments that are out of the log and notes when to remove them.

@@ -82,19 +82,13 @@ func (l *Log) rollLocked(base, nowMs int64) (*segment.Segment, error) {
 	list := l.list()
 	if n := len(list); n > 0 {
 		l.on.sealed = append(l.on.sealed, list[n-1])
-		l.takeSnapshotLocked(base)
+		l.writeSnapshotLocked(base)
 	}
 	l.setSegments(append(list[:len(list):len(list)], s))
 	return s, nil
 }
 
 func (l *Log) setSegments(list []*segment.Segment) { l.segments.Store(&list) }
-
-// takeSnapshotLocked remembers the producers as they are at the log's end, for the next sync to write.
-func (l *Log) takeSnapshotLocked(end int64) {
-	l.on.snapshot = l.on.producers.encode(end)
-	l.on.snapshotAt = end
-}
 
 // makeDirLocked makes the partition's directory with the file that says whose it is.
 func (l *Log) makeDirLocked() error {

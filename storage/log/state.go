@@ -54,20 +54,20 @@ func (s State) Encode(dst []byte) []byte {
 			dst = binary.AppendVarint(dst, v)
 		}
 	}
-	put(s.Start, s.End, s.CleanedTo, s.SnapshotAt, int64(s.Producers), flag(s.Gaps), int64(len(s.Epochs)))
+	put(s.Start, s.End, s.CleanedTo, s.SnapshotAt, int64(s.Producers), bit(s.Gaps), int64(len(s.Epochs)))
 	for _, e := range s.Epochs {
 		put(int64(e.Epoch), e.Start)
 	}
 	put(int64(len(s.Segments)))
 	for _, m := range s.Segments {
 		put(m.Base, m.Next, m.Size, m.Created, m.FirstTime, m.MaxTime, m.MaxTimeOffset, m.SinceIndex, m.IndexedTime,
-			int64(m.OffsetEntries), int64(m.TimeEntries), flag(m.HasTxns))
+			int64(m.OffsetEntries), int64(m.TimeEntries), bit(m.HasTxns))
 	}
 	binary.BigEndian.PutUint32(dst[from+1:], crc32.Checksum(dst[from+stateHeader:], castagnoli))
 	return dst
 }
 
-func flag(b bool) int64 {
+func bit(b bool) int64 {
 	if b {
 		return 1
 	}

@@ -3,17 +3,10 @@ package log
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
-
-	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/storage/segment"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
-
-// keptSnapshots is how many producer snapshots stay: the newest may be of records that a crash loses.
-const keptSnapshots = 3
 
 // Sync makes the log durable up to at least upTo: what is appended by the time of the call, older segments and the directory
 // first (durability rule 3), and moves the recovery point. Appends go on meanwhile. The first failure is final: every later
@@ -36,7 +29,7 @@ type unsynced struct {
 	sealed      []*segment.Segment
 	active      *segment.Segment // nil: nothing new in it
 	epochs      []segment.EpochEntry
-	snapshot    *snapshot
+	snapshots   []int64 // offsets of producer snapshots
 	dirtyDir    bool
 	dirtyParent bool
 	dirtyMeta   bool
@@ -66,13 +59,13 @@ func (l *Log) syncLocked() error {
 func (l *Log) takeUnsyncedLocked() unsynced {
 	on := &l.on
 	w := unsynced{
-		end: l.end.Load(), sealed: on.sealed, snapshot: on.snapshot, epochs: *l.epochs.Load(),
+		end: l.end.Load(), sealed: on.sealed, snapshots: on.snapshots, epochs: *l.epochs.Load(),
 		dirtyDir: on.dirtyDir, dirtyParent: on.dirtyParent, dirtyMeta: on.dirtyMeta, dirtyEpochs: on.dirtyEpochs && on.exists,
 	}
 	if s := l.active(); s != nil && s.Next() > l.RecoveryPoint() {
 		w.active = s
 	}
-	on.sealed, on.snapshot = nil, nil
+	on.sealed, on.snapshots = nil, nil
 	on.dirtyDir, on.dirtyParent, on.dirtyMeta = false, false, false
 	on.dirtyEpochs = on.dirtyEpochs && !on.exists
 	return w
@@ -83,9 +76,6 @@ func (l *Log) syncWork(w unsynced) error {
 		return l.fail("sync", err)
 	}
 	l.recovered.Store(w.end)
-	if w.snapshot != nil {
-		l.keepSnapshot(w.snapshot)
-	}
 	return nil
 }
 
@@ -98,6 +88,11 @@ func (l *Log) makeDurable(w unsynced) error {
 	}
 	if w.active != nil {
 		if err := errors.Join(w.active.SyncLog(), w.active.SyncTxns()); err != nil {
+			return err
+		}
+	}
+	for _, offset := range w.snapshots {
+		if err := l.syncFile(segment.Name(offset, segment.SnapshotExt)); err != nil {
 			return err
 		}
 	}
@@ -119,57 +114,6 @@ func (l *Log) makeDurable(w unsynced) error {
 	}
 	if w.dirtyParent {
 		return vfs.SyncDir(l.o.FS, l.o.FS.PathDir(l.o.Dir))
-	}
-	return nil
-}
-
-// keepSnapshot writes a producer snapshot and removes old ones. It is advice: without it recovery reads more.
-func (l *Log) keepSnapshot(s *snapshot) {
-	name := segment.Name(s.offset, segment.SnapshotExt)
-	if err := vfs.WriteFileAtomic(l.o.FS, l.path(name), s.data); err != nil {
-		l.o.Log.Warn("producer snapshot not written", zap.String("dir", l.o.Dir), zap.Error(err))
-		return
-	}
-	offsets, err := l.snapshotsOnDisk()
-	if err != nil || len(offsets) <= keptSnapshots {
-		return
-	}
-	for _, offset := range offsets[:len(offsets)-keptSnapshots] {
-		_ = l.o.FS.Remove(l.path(segment.Name(offset, segment.SnapshotExt)))
-	}
-}
-
-// snapshotsOnDisk lists the offsets of producer snapshots, rising.
-func (l *Log) snapshotsOnDisk() ([]int64, error) {
-	names, err := l.o.FS.List(l.o.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
-	}
-	var offsets []int64
-	for _, name := range names {
-		if offset, ext, suffix, ok := segment.ParseName(name); ok && ext == segment.SnapshotExt && suffix == "" {
-			offsets = append(offsets, offset)
-		}
-	}
-	slices.Sort(offsets)
-	return offsets, nil
-}
-
-// dropSnapshots removes producer snapshots above offset.
-func (l *Log) dropSnapshots(above int64) error {
-	offsets, err := l.snapshotsOnDisk()
-	if err != nil {
-		return err
-	}
-	for _, offset := range offsets {
-		if offset <= above {
-			continue
-		}
-		if err := l.o.FS.Remove(l.path(segment.Name(offset, segment.SnapshotExt))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("log: %w", err)
-		}
 	}
 	return nil
 }

@@ -49,36 +49,34 @@ func (l *Log) truncated(err error) error {
 }
 
 func (l *Log) truncateLocked(offset int64) error {
-	if err := l.beforeCutLocked(offset); err != nil {
-		return err
-	}
 	list := l.list()
 	keep := len(list)
 	for keep > 0 && list[keep-1].Base() >= offset {
 		keep--
 	}
-	l.setSegments(slices.Clone(list[:keep]))
-	end := offset
-	if keep > 0 {
-		s := list[keep-1]
-		if s.Next() > offset {
-			if err := s.Truncate(offset); err != nil {
-				return err
-			}
-			end = s.Next()
+	pos, end := int64(-1), offset
+	if keep > 0 && list[keep-1].Next() > offset {
+		var err error
+		if pos, end, err = list[keep-1].CutPoint(offset); err != nil {
+			return err
 		}
 	}
+	if end < l.Start() { // a batch that the start lies in goes as a whole
+		return l.restartLocked(l.Start())
+	}
+	if err := l.beforeCutLocked(end); err != nil {
+		return err
+	}
+	l.setSegments(slices.Clone(list[:keep]))
 	l.setEndLocked(end)
 	if err := l.removeFromEnd(list[keep:]); err != nil {
 		return err
 	}
-	if keep > 0 {
-		if err := errors.Join(list[keep-1].SyncLog(), list[keep-1].SyncIndexes()); err != nil {
+	if pos >= 0 {
+		s := list[keep-1]
+		if err := errors.Join(s.TruncateAt(pos, end), s.SyncLog(), s.SyncIndexes()); err != nil {
 			return err
 		}
-	}
-	if end < l.Start() {
-		return l.restartLocked(l.Start())
 	}
 	l.cutEpochsLocked(end)
 	if err := l.loadProducersLocked(end, time.Now().UnixMilli()); err != nil {
@@ -103,7 +101,7 @@ func (l *Log) restartLocked(offset int64) error {
 	if err := l.removeFromEnd(list); err != nil {
 		return err
 	}
-	if err := l.dropSnapshots(-1); err != nil {
+	if err := l.dropSnapshots(func(int64) bool { return true }); err != nil {
 		return err
 	}
 	l.setEpochsLocked([]segment.EpochEntry{})
@@ -127,7 +125,7 @@ func (l *Log) beforeCutLocked(end int64) error {
 	// A snapshot that outlived the cut would be believed once the log has grown past it again: the sync at the end of the
 	// truncation makes its removal durable before anything is appended.
 	l.on.dirtyDir = l.on.exists
-	return l.dropSnapshots(end)
+	return l.dropSnapshots(func(offset int64) bool { return offset > end })
 }
 
 // setEndLocked lowers the end, and with it what must not be above it.
@@ -138,7 +136,6 @@ func (l *Log) setEndLocked(end int64) {
 		l.watermark.Store(min(w, end))
 	}
 	l.recovered.Store(min(l.recovered.Load(), end))
-	l.on.snapshot = nil
 	l.on.snapshotAt = min(l.on.snapshotAt, end)
 }
 
@@ -158,8 +155,13 @@ func (l *Log) removeFromEnd(list []*segment.Segment) error {
 
 // loadProducersLocked finds the producers at the log's end again: the newest snapshot not above it, and the batches since.
 func (l *Log) loadProducersLocked(end, nowMs int64) error {
-	from := l.loadSnapshot(end, nowMs)
-	for _, s := range l.list() {
+	list := l.list()
+	if len(list) == 0 {
+		l.loadSnapshot(end, end, nowMs)
+		return nil
+	}
+	from := l.loadSnapshot(list[0].Base(), end, nowMs)
+	for _, s := range list {
 		if s.Next() <= from {
 			continue
 		}

@@ -6,21 +6,12 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/record"
 )
 
-// Truncate cuts the segment so that no record at or after offset is left; a batch that reaches offset goes as a whole. The cut
-// is durable after the next Sync. Not beside another change; readers that found their place before may meet the end of the file.
-func (s *Segment) Truncate(offset int64) error {
+// CutPoint is where the log file is to be cut so that no record at or after offset is left, and the offset after what stays: a
+// batch that reaches offset goes as a whole.
+func (s *Segment) CutPoint(offset int64) (pos, next int64, err error) {
 	if err := s.checkIndexes(); err != nil {
-		return err
+		return 0, 0, err
 	}
-	pos, next, err := s.cutPoint(offset)
-	if err != nil {
-		return err
-	}
-	return s.TruncateAt(pos, next)
-}
-
-// cutPoint is where the first batch begins that reaches offset, and what the log's end is when it is cut there.
-func (s *Segment) cutPoint(offset int64) (pos, next int64, err error) {
 	l := s.lookup(offset, offset)
 	f, err := s.file.Acquire()
 	if err != nil {
@@ -43,8 +34,12 @@ func (s *Segment) cutPoint(offset int64) (pos, next int64, err error) {
 }
 
 // TruncateAt cuts the log file at pos, where a batch begins or the good part of the file ends; next is the offset expected
-// there. Like Truncate otherwise.
+// there. The cut is durable after the next sync. Not beside another change; readers that found their place before may meet the
+// end of the file.
 func (s *Segment) TruncateAt(pos, next int64) error {
+	if err := s.checkIndexes(); err != nil {
+		return err
+	}
 	files := s.cache.fs
 	if err := files.Truncate(s.Path(), pos); err != nil {
 		return fmt.Errorf("segment: truncate %s: %w", s.Path(), err)
