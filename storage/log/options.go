@@ -57,6 +57,12 @@ type Config struct {
 	RetentionBytes int64         // retention.bytes; negative: without bound
 	DeleteDelay    time.Duration // file.delete.delay.ms
 
+	// For the cleaner.
+	MinDirtyRatio    float64       // min.cleanable.dirty.ratio
+	MinCompactionLag time.Duration // min.compaction.lag.ms
+	MaxCompactionLag time.Duration // max.compaction.lag.ms; 0: without bound
+	DeleteRetention  time.Duration // delete.retention.ms
+
 	MaxMessageBytes int // max.message.bytes; 0: no limit
 	MaxRecordBytes  int // max.decompressed.message.bytes; 0: no limit
 	LogAppendTime   bool
@@ -73,6 +79,7 @@ func DefaultConfig() Config {
 	return Config{
 		SegmentBytes: 1 << 30, SegmentTime: 7 * 24 * time.Hour, IndexBytes: 10 << 20, IndexInterval: 4096,
 		Delete: true, RetentionTime: 7 * 24 * time.Hour, RetentionBytes: -1, DeleteDelay: time.Minute,
+		MinDirtyRatio: 0.5, DeleteRetention: 24 * time.Hour,
 		MaxMessageBytes: 1048588, TimestampBefore: math.MaxInt64, TimestampAfter: time.Hour,
 		ProducerExpiry: 24 * time.Hour, MaxProducers: 100_000,
 	}

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"storage/segment": {"storage/vfs", "protocol/record", "protocol/uuid"},
 	"storage/log":     {"storage/vfs", "storage/segment", "protocol/record", "protocol/uuid"},
 	"storage/journal": {"storage/vfs", "protocol/record", "protocol/uuid"},
+	"storage/cleaner": {"storage/log", "storage/segment", "protocol/record"},
 	"storage/logdir":  {"storage/...", "protocol/record", "protocol/uuid"},
 
 	"coordinator/config":  {},
