@@ -247,6 +247,8 @@ func TestLZ4Frames(t *testing.T) {
 		"stored block":          {join(lz4Descriptor(0x60, 0x40), stored), "x", nil},
 		"content size":          {join(lz4Descriptor(0x68, 0x40, 9, 9, 9, 9, 9, 9, 9, 9), stored), "x", nil},
 		"bytes after the frame": {join(lz4Descriptor(0x60, 0x40), stored, []byte("more")), "x", nil},
+		"content checksum":      {join(lz4Descriptor(0x64, 0x40), stored, []byte("sum?")), "x", nil},
+		"no content checksum":   {join(lz4Descriptor(0x64, 0x40), stored, []byte("sum")), "", ErrBrokenData},
 		"no end mark":           {join(lz4Descriptor(0x60, 0x40), stored[:5]), "", ErrBrokenData},
 		"descriptor checksum":   {join(lz4Descriptor(0x60, 0x40)[:6], []byte{0}, stored), "", ErrBrokenData},
 		"dependent blocks":      {join(lz4Descriptor(0x40, 0x40), stored), "", ErrBrokenData},

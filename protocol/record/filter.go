@@ -17,6 +17,7 @@ type Retention struct {
 type Filter struct {
 	w    Builder
 	kept []bool
+	rec  Record // here, so that it does not escape to the heap for each call of Keep
 }
 
 // Rewrite returns what is left of b and the number of its records: b itself where nothing changes, nil where nothing is left,
@@ -56,15 +57,15 @@ func (f *Filter) ask(b Batch, r Retention) (left int, tombstones bool, err error
 	}
 	defer reader.Close()
 	for {
-		rec, ok, err := reader.Next()
-		if !ok {
+		var ok bool
+		if f.rec, ok, err = reader.Next(); !ok {
 			return left, tombstones, err
 		}
-		keep := r.Keep(&rec)
+		keep := r.Keep(&f.rec)
 		f.kept = append(f.kept, keep)
 		if keep {
 			left++
-			tombstones = tombstones || rec.Value == nil
+			tombstones = tombstones || f.rec.Value == nil
 		}
 	}
 }

@@ -18,8 +18,12 @@ type inflater interface {
 	close()
 }
 
-// keptBuffer bounds the buffers that wait in a pool for the next payload.
-const keptBuffer = 1 << 20
+const (
+	// keptBuffer bounds the buffers that wait in a pool, or a Builder, for the next batch.
+	keptBuffer = 1 << 20
+	// keptBlock is the same for blocks that cannot be decompressed in pieces. Many clients write LZ4 blocks of 4 MiB.
+	keptBlock = 4 << 20
+)
 
 var inflaters = [numCodecs]sync.Pool{
 	Gzip:   {New: func() any { return new(gzipInflater) }},

@@ -46,6 +46,39 @@ func (l *layout) parse(p []byte) bool {
 	return skipHeaders(p, i, l.headers) == len(p)
 }
 
+// scan is parse for those who want to know less: it leaves nothing in memory, which makes it twice as fast. The record is well
+// formed if ok.
+func scan(p []byte) (timestampDelta int64, offsetDelta, keySize int32, ok bool) {
+	// Nearly always the parts before the value are numbers of one byte, or two for the value's size.
+	if len(p) < 6 {
+		return 0, 0, 0, false
+	}
+	var u uint32
+	i := 2 // attributes mean nothing
+	if p[1] < 0x80 {
+		timestampDelta = zigzag64(uint64(p[1]))
+	} else {
+		var u64 uint64
+		u64, i = uvarint64(p, 1)
+		timestampDelta = zigzag64(u64)
+	}
+	u, i = uvarint32(p, i)
+	offsetDelta = zigzag32(u)
+	u, i = uvarint32(p, i)
+	if keySize = zigzag32(u); keySize > 0 {
+		i += int(keySize)
+	}
+	u, i = uvarint32(p, i)
+	if value := zigzag32(u); value > 0 {
+		i += int(value)
+	}
+	if i == len(p)-1 && p[i] == 0 {
+		return timestampDelta, offsetDelta, keySize, true
+	}
+	u, i = uvarint32(p, i)
+	return timestampDelta, offsetDelta, keySize, skipHeaders(p, i, zigzag32(u)) == len(p)
+}
+
 // skipHeaders returns the position after n headers that begin at p[i], or broken.
 func skipHeaders(p []byte, i int, n int32) int {
 	if i > len(p) || n < 0 || int64(n) > int64(len(p)-i)/2 {

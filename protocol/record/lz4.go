@@ -25,6 +25,7 @@ const (
 	lz4Stored       = 1 << 31
 	lz4BlockSums    = 0x10
 	lz4ContentSize  = 0x08
+	lz4ContentSum   = 0x04
 	lz4FixedMask    = 0xe3 // version, independence, reserved, dictionary
 	lz4Fixed        = 0x60
 	lz4Ratio        = 255 // an LZ4 block cannot expand to more
@@ -36,7 +37,8 @@ var errLZ4Frame = errors.New("malformed LZ4 frame")
 
 type lz4Inflater struct {
 	src      []byte // what is left
-	sums     bool
+	sums     bool   // blocks have checksums
+	tail     int    // bytes after the end mark
 	maxBlock int
 	block    []byte // what is left of the last block
 	buf      []byte
@@ -57,7 +59,10 @@ func (l *lz4Inflater) open(src []byte, _ int64) error {
 		return fmt.Errorf("%w: descriptor checksum", errLZ4Frame)
 	}
 	l.src, l.block = src[end+1:], nil
-	l.sums = flags&lz4BlockSums != 0
+	l.sums, l.tail = flags&lz4BlockSums != 0, 0
+	if flags&lz4ContentSum != 0 {
+		l.tail = 4
+	}
 	l.maxBlock = 1 << (2*(sizes>>4) + 8)
 	return nil
 }
@@ -106,8 +111,10 @@ func (l *lz4Inflater) next() (data []byte, stored bool, err error) {
 	word := binary.LittleEndian.Uint32(l.src)
 	size, tail := int(word&^lz4Stored), 0
 	if size == 0 {
-		l.src = l.src[:4] // reading on finds the mark again
-		return nil, false, io.EOF
+		if len(l.src)-4 < l.tail {
+			return nil, false, io.ErrUnexpectedEOF
+		}
+		return nil, false, io.EOF // the mark stays, to be found again
 	}
 	if l.sums {
 		tail = 4
@@ -127,7 +134,7 @@ func (l *lz4Inflater) next() (data []byte, stored bool, err error) {
 }
 
 func (l *lz4Inflater) close() {
-	if cap(l.buf) > keptBuffer {
+	if cap(l.buf) > keptBlock {
 		l.buf = nil
 	}
 	l.src, l.block = nil, nil

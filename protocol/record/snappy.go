@@ -67,8 +67,10 @@ func (s *snappyInflater) read(p []byte) (int, error) {
 			return 0, fmt.Errorf("a block of %d bytes claims to hold %d", len(block), size)
 		}
 		if 0 < size && size <= len(p) {
-			_, err = snappy.DecodeStrict(p[:0], block)
-			return size, err
+			if _, err = snappy.DecodeStrict(p[:0], block); err != nil {
+				return 0, err
+			}
+			return size, nil
 		}
 		if s.block, err = snappy.DecodeStrict(s.buf[:0], block); err != nil {
 			s.block = nil
@@ -113,7 +115,7 @@ func (s *snappyInflater) next() ([]byte, error) {
 }
 
 func (s *snappyInflater) close() {
-	if cap(s.buf) > keptBuffer {
+	if cap(s.buf) > keptBlock {
 		s.buf = nil
 	}
 	s.src, s.block = nil, nil
@@ -126,7 +128,7 @@ func appendSnappy(dst, src []byte) []byte {
 		src = src[len(block):]
 		at := len(dst)
 		dst = append(dst, make([]byte, 4+s2.MaxEncodedLen(len(block)))...)
-		n := len(s2.EncodeSnappy(dst[at+4:], block))
+		n := len(s2.EncodeSnappyBetter(dst[at+4:], block))
 		binary.BigEndian.PutUint32(dst[at:], uint32(n))
 		dst = dst[:at+4+n]
 	}

@@ -21,7 +21,7 @@ type stream struct {
 	r, w  int // buf[r:w] is read from the inflater and not yet used
 	in    inflater
 	codec Codec
-	ended bool
+	err   error // why no more bytes come
 	total int64 // bytes that came from the inflater
 	limit int64
 	owned []byte // the window to keep for the next batch
@@ -38,7 +38,7 @@ func openStream(b Batch, limit int64) (*stream, error) {
 	owned := s.owned
 	*s = stream{codec: b.Codec(), limit: limit, owned: owned}
 	if s.codec == None {
-		s.buf, s.w, s.ended = b.Payload(), len(b.Payload()), true
+		s.buf, s.w, s.err = b.Payload(), len(b.Payload()), errEnds
 		return s, nil
 	}
 	in, err := openInflater(s.codec, b.Payload(), limit)
@@ -64,10 +64,11 @@ func (s *stream) close() {
 	streams.Put(s)
 }
 
-// more gets at least one byte more into the window, which must not be full from its start. errEnds: there are none.
+// more gets at least one byte more into the window, which must not be full from its start. errEnds: there are none. What is
+// wrong behind bytes that came is told only when those are used, as a reader of single bytes would find it.
 func (s *stream) more() error {
-	if s.ended {
-		return errEnds
+	if s.err != nil {
+		return s.err
 	}
 	if s.r > 0 {
 		s.w = copy(s.buf, s.buf[s.r:s.w])
@@ -78,15 +79,15 @@ func (s *stream) more() error {
 	s.total += int64(n)
 	switch {
 	case s.total > s.limit:
-		return fmt.Errorf("%w of %d bytes", ErrExpansion, s.limit)
-	case err == nil:
-		return nil
-	case err != io.EOF:
-		return brokenData(s.codec, err)
+		s.err = fmt.Errorf("%w of %d bytes", ErrExpansion, s.limit)
+		return s.err
+	case err == io.EOF:
+		s.err = errEnds
+	case err != nil:
+		s.err = brokenData(s.codec, err)
 	}
-	s.ended = true
 	if n == 0 {
-		return errEnds
+		return s.err
 	}
 	return nil
 }
@@ -147,8 +148,8 @@ func (s *stream) size() (int, error) {
 // body is the next n bytes in one piece, good until the stream is read again. The window grows to hold them, as they come.
 func (s *stream) body(n int) ([]byte, error) {
 	for s.w-s.r < n {
-		if s.ended {
-			return nil, errEnds
+		if s.err != nil {
+			return nil, s.err
 		}
 		if s.r == 0 && s.w == len(s.buf) {
 			grown := make([]byte, min(2*len(s.buf), n))
@@ -243,11 +244,6 @@ func (s *stream) next(l *layout, whole bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.rest(n, l, whole)
-}
-
-// rest is next after the record's size has been read.
-func (s *stream) rest(n int, l *layout, whole bool) ([]byte, error) {
 	if !whole && !s.fits(n) {
 		return nil, s.pass(n, l)
 	}

@@ -45,16 +45,15 @@ type Info struct {
 }
 
 // Validate checks a produced batch the way Kafka 4.4 does, everything but sequence numbers and segment size, and makes it
-// what the topic stores: it corrects b's header in place (timestamp type, max timestamp) or builds another batch (another
-// codec, record offsets that a compressed batch counts wrongly). Errors are *RejectedError, of the first fault in Kafka's
-// order: base offset, size, checksum, codec, header, records. Uncompressed records are walked without allocation; compressed
-// ones through a window, keys and values skipped.
+// what the topic stores: it corrects b's header in place (timestamp type, max timestamp) or builds another batch, with the
+// topic's codec. Errors are *RejectedError, of the first fault in Kafka's order: base offset, size, checksum, codec, header,
+// records. Uncompressed records are walked without allocation; compressed ones through a window, keys and values skipped.
+// Stricter than Kafka: a record's size must be true in a compressed batch as well, since consumers cannot read it otherwise.
 func Validate(b Batch, r Rules) (Info, error) {
 	if err := checkBatch(b, &r); err != nil {
 		return Info{}, err
 	}
-	c := check{b: b, r: &r, baseTime: b.BaseTimestamp(), headerTime: b.MaxTimestamp(), claimsAppendTime: b.IsAppendTime()}
-	c.maxTimestamp, c.maxIndex = NoTimestamp, -1
+	c := newCheck(b, &r)
 	if err := c.walk(); err != nil {
 		return Info{}, err
 	}
@@ -64,6 +63,10 @@ func Validate(b Batch, r Rules) (Info, error) {
 	info := Info{Batch: b, MaxTimestamp: c.maxTimestamp, MaxTimestampDelta: c.maxIndex, AppendTime: -1, Uncompressed: c.size}
 	if r.AppendTime {
 		info.MaxTimestamp, info.MaxTimestampDelta, info.AppendTime = r.Now, 0, r.Now
+	}
+	if c.outOfOrder && b.Codec() != None && !c.needsRebuild() {
+		// Kafka would count them anew, but has passed over their keys and values by then, and fails.
+		return Info{}, rejected(ErrBrokenData, "the records of a compressed batch are not numbered from 0")
 	}
 	if c.needsRebuild() {
 		if err := rebuild(&info, &r); err != nil {
@@ -131,18 +134,39 @@ func checkProduced(b Batch) error {
 
 // check is the walk over one batch's records.
 type check struct {
-	b                    Batch
-	r                    *Rules
-	baseTime, headerTime int64
-	claimsAppendTime     bool
-	index                int32 // of the record at hand
-	maxTimestamp         int64
-	maxIndex             int32
-	size                 int64
-	outOfOrder           bool // an offset delta is not the record's index
-	badTimestamp         bool
-	errs                 []RecordError
-	numErrs              int
+	b            Batch
+	r            Rules
+	baseTime     int64
+	headerTime   int64
+	special      bool  // the batch claims that its records have append times
+	leastKey     int32 // smaller key sizes are suspect
+	earliest     int64 // and so are timestamps outside these
+	latest       int64
+	index        int32 // of the record at hand
+	maxIndex     int32
+	maxTimestamp int64
+	size         int64
+	outOfOrder   bool // an offset delta is not the record's index
+	badTimestamp bool
+	errs         []RecordError
+	numErrs      int
+}
+
+func newCheck(b Batch, r *Rules) check {
+	c := check{
+		b: b, r: *r, baseTime: b.BaseTimestamp(), headerTime: b.MaxTimestamp(), special: b.IsAppendTime(),
+		leastKey: math.MinInt32, earliest: math.MinInt64, latest: math.MaxInt64, maxTimestamp: NoTimestamp, maxIndex: -1,
+	}
+	if r.Compacted {
+		c.leastKey = 0
+	}
+	if !r.AppendTime {
+		c.earliest = r.Now - r.BeforeMax
+		if sum := r.Now + r.AfterMax; sum >= r.Now {
+			c.latest = sum
+		}
+	}
+	return c
 }
 
 func (c *check) walk() error {
@@ -164,7 +188,6 @@ func (c *check) walk() error {
 
 // walkPlain is the hot path of produce.
 func (c *check) walkPlain(p []byte, n int32) error {
-	var l layout
 	at := 0
 	for ; c.index < n; c.index++ {
 		u, body := uvarint32(p, at)
@@ -173,10 +196,11 @@ func (c *check) walkPlain(p []byte, n int32) error {
 			return errEnds
 		}
 		at = body + size
-		if !l.parse(p[body:at]) {
+		timestampDelta, offsetDelta, keySize, ok := scan(p[body:at])
+		if !ok {
 			return errMalformed
 		}
-		c.record(&l)
+		c.record(timestampDelta, offsetDelta, keySize)
 	}
 	c.size = int64(len(p))
 	if at != len(p) {
@@ -191,19 +215,10 @@ func (c *check) walkCompressed(n int32) error {
 		return err
 	}
 	defer s.close()
-	var l layout
 	for ; c.index < n; c.index++ {
-		size, err := s.size()
-		if err != nil {
+		if err := c.nextCompressed(s); err != nil {
 			return err
 		}
-		if c.r.MaxRecordBytes > 0 && size > c.r.MaxRecordBytes {
-			return fmt.Errorf("%d bytes, at most %d are allowed", size, c.r.MaxRecordBytes)
-		}
-		if _, err = s.rest(size, &l, false); err != nil {
-			return err
-		}
-		c.record(&l)
 	}
 	if err := s.atEnd(); err != nil {
 		return err
@@ -212,34 +227,67 @@ func (c *check) walkCompressed(n int32) error {
 	return nil
 }
 
-// record checks one record that is well formed.
-func (c *check) record(l *layout) {
-	timestamp := c.baseTime + l.timestampDelta
-	if c.claimsAppendTime {
-		timestamp = c.headerTime
+func (c *check) nextCompressed(s *stream) error {
+	size, err := s.size()
+	if err != nil {
+		return err
 	}
-	if l.offsetDelta != c.index {
-		c.outOfOrder = true
+	if c.r.MaxRecordBytes > 0 && size > c.r.MaxRecordBytes {
+		return fmt.Errorf("%d bytes, at most %d are allowed", size, c.r.MaxRecordBytes)
 	}
-	if c.r.Compacted && l.keySize < 0 {
-		c.refuse("a compacted topic takes no record without a key")
-		return
-	}
-	if !c.r.AppendTime && timestamp != NoTimestamp {
-		// The difference wraps around like Kafka's, for which -2^63 is a time far ahead.
-		if age := c.r.Now - timestamp; age > c.r.BeforeMax || -age > c.r.AfterMax {
-			c.badTimestamp = true
-			c.refuse(fmt.Sprintf("timestamp %d is not between %d and %d", timestamp, c.r.Now-c.r.BeforeMax, c.r.Now+c.r.AfterMax))
-			return
+	if !s.fits(size) {
+		var l layout
+		if err := s.pass(size, &l); err != nil {
+			return err
 		}
-	} else if c.claimsAppendTime {
-		c.badTimestamp = true
-		c.refuse("a producer may not set the timestamp type to LogAppendTime")
-		return
+		c.record(l.timestampDelta, l.offsetDelta, l.keySize)
+		return nil
+	}
+	p, err := s.body(size)
+	if err != nil {
+		return err
+	}
+	timestampDelta, offsetDelta, keySize, ok := scan(p)
+	if !ok {
+		return errMalformed
+	}
+	c.record(timestampDelta, offsetDelta, keySize)
+	return nil
+}
+
+// record checks one record that is well formed.
+func (c *check) record(timestampDelta int64, offsetDelta, keySize int32) {
+	timestamp := c.baseTime + timestampDelta
+	if c.special || offsetDelta != c.index || keySize < c.leastKey || timestamp < c.earliest || timestamp > c.latest {
+		timestamp = c.suspect(timestamp, offsetDelta, keySize)
 	}
 	if timestamp > c.maxTimestamp {
 		c.maxTimestamp, c.maxIndex = timestamp, c.index
 	}
+}
+
+// suspect looks closer at a record that record did not pass, and returns the timestamp that counts.
+func (c *check) suspect(timestamp int64, offsetDelta, keySize int32) int64 {
+	if c.special {
+		timestamp = c.headerTime
+	}
+	if offsetDelta != c.index {
+		c.outOfOrder = true
+	}
+	switch {
+	case keySize < c.leastKey:
+		c.refuse("a compacted topic takes no record without a key")
+	case !c.r.AppendTime && timestamp != NoTimestamp:
+		// The difference wraps around like Kafka's, for which -2^63 is a time far ahead.
+		if age := c.r.Now - timestamp; age > c.r.BeforeMax || -age > c.r.AfterMax {
+			c.badTimestamp = true
+			c.refuse(fmt.Sprintf("timestamp %d is not between %d and %d", timestamp, c.r.Now-c.r.BeforeMax, c.r.Now+c.r.AfterMax))
+		}
+	case c.special:
+		c.badTimestamp = true
+		c.refuse("a producer may not set the timestamp type to LogAppendTime")
+	}
+	return timestamp
 }
 
 func (c *check) refuse(message string) {
@@ -268,5 +316,5 @@ func (c *check) needsRebuild() bool {
 	if source == None && c.b.IsControl() {
 		return false
 	}
-	return source != target || source != None && c.outOfOrder
+	return source != target
 }

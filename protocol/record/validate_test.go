@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -313,19 +314,38 @@ func TestTopicCompressionRebuildsBatches(t *testing.T) {
 	}
 }
 
-func TestCompressedBatchesWithWrongOffsetsAreRebuilt(t *testing.T) {
+func TestRecordsNumberedWrongly(t *testing.T) {
 	recs := []kmsg.Record{rec(5, 0, []byte("a"), nil), rec(0, 1, []byte("b"), []byte("x"))}
-	info, err := Validate(sent{recs: recs, codec: LZ4}.encode(t), DefaultRules(t0))
+	r := DefaultRules(t0)
+	_, err := Validate(sent{recs: recs, codec: LZ4}.encode(t), r)
+	require.ErrorIs(t, err, ErrBrokenData, "which has the code of Kafka's answer")
+
+	info, err := Validate(sent{recs: recs}.encode(t), r)
+	require.NoError(t, err)
+	require.False(t, info.Rebuilt, "those without compression stay as they are")
+	require.EqualValues(t, 5, all(t, info.Batch)[0].Offset)
+
+	r.Compression = Compression{Force: true, Codec: Zstd}
+	info, err = Validate(sent{recs: recs, codec: LZ4}.encode(t), r)
 	require.NoError(t, err)
 	require.True(t, info.Rebuilt)
-	require.Equal(t, LZ4, info.Batch.Codec())
 	got := all(t, info.Batch)
 	require.Equal(t, []int64{0, 1}, []int64{got[0].Offset, got[1].Offset})
 	require.Equal(t, "b", string(got[1].Key))
+}
 
-	info, err = Validate(sent{recs: recs}.encode(t), DefaultRules(t0))
-	require.NoError(t, err)
-	require.False(t, info.Rebuilt, "those without compression stay as they are")
+func TestAFaultIsFoundWhereItIsFirstRead(t *testing.T) {
+	good := sent{recs: values("a", "b"), codec: Gzip}
+	packed := good.encode(t).Payload()
+	bad := bytes.Clone(packed)
+	bad[len(bad)-1] ^= 1 // the length in the trailer
+	good.payload = bad
+	_, err := Validate(good.encode(t), DefaultRules(t0))
+	require.ErrorIs(t, err, ErrBrokenData)
+	good.payload = mustGzip(t, string([]byte{0, 0, 0}))
+	good.payload[len(good.payload)-1] ^= 1
+	_, err = Validate(good.encode(t), DefaultRules(t0))
+	require.ErrorIs(t, err, ErrInvalidRecord, "the first record is malformed, its data broken only behind it")
 }
 
 func TestRebuildForAppendTime(t *testing.T) {
