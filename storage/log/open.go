@@ -162,6 +162,7 @@ type dirContent struct {
 
 func parseDir(names []string) dirContent {
 	var d dirContent
+	indexes := map[string]int64{}
 	for _, name := range names {
 		base, ext, suffix, ok := segment.ParseName(name)
 		switch {
@@ -171,7 +172,11 @@ func parseDir(names []string) dirContent {
 			}
 		case suffix == segment.TempSuffix || suffix == segment.DeletedSuffix:
 			d.leftovers = append(d.leftovers, name)
+		case ext == segment.SnapshotExt:
 		case ext != segment.LogExt:
+			if suffix == "" {
+				indexes[name] = base
+			}
 		case suffix == segment.CleanedSuffix:
 			d.cleaned = append(d.cleaned, base)
 		case suffix == segment.SwapSuffix:
@@ -183,6 +188,13 @@ func parseDir(names []string) dirContent {
 	slices.Sort(d.logs)
 	slices.Sort(d.cleaned)
 	slices.Sort(d.swaps)
+	for name, base := range indexes {
+		_, isLog := slices.BinarySearch(d.logs, base)
+		_, isSwap := slices.BinarySearch(d.swaps, base) // may be on its way from one name to the other
+		if !isLog && !isSwap {
+			d.leftovers = append(d.leftovers, name)
+		}
+	}
 	return d
 }
 

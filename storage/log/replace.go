@@ -128,33 +128,51 @@ func (l *Log) finishSwaps(d *dirContent) (int, error) {
 			}
 		}
 	}
-	// A swap file's last offset is that of the last segment it was made from, or less; what it does not reach stays, and says
-	// nothing else than what was compacted away.
-	for _, base := range d.swaps {
+	if len(d.swaps) > 0 {
+		if err := l.putInPlace(d); err != nil {
+			return 0, err
+		}
+	}
+	return len(d.swaps), l.syncDir()
+}
+
+// putInPlace removes what is left of the old segments and gives the new ones, which are all of one replacement, their names. Old
+// segments after the last offset of the new ones stay: all of their records was compacted away, and they say nothing that
+// later ones do not undo.
+func (l *Log) putInPlace(d *dirContent) error {
+	swaps := make([]*segment.Segment, len(d.swaps))
+	end := d.swaps[0] + 1
+	for i, base := range d.swaps {
 		s, err := l.openSwap(base)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		for _, old := range d.logs {
-			if old != base && old > base && old < s.Next() {
-				if err := remove(old, ""); err != nil {
-					return 0, err
-				}
-			}
+		swaps[i], end = s, max(end, s.Next())
+	}
+	var errs []error
+	for _, base := range d.swaps { // the log file may be gone already and an index be left
+		errs = append(errs, segment.Restore(l.o.Files, l.o.Dir, segment.Meta{Base: base}, "").Remove())
+	}
+	d.logs = slices.DeleteFunc(d.logs, func(base int64) bool {
+		if base < d.swaps[0] || base >= end {
+			return false
 		}
-		d.logs = slices.DeleteFunc(d.logs, func(old int64) bool { return old >= base && old < max(s.Next(), base+1) })
-		if err := l.syncDir(); err != nil {
-			return 0, err
-		}
-		if err := errors.Join(remove(base, ""), s.Rename("")); err != nil {
-			return 0, err
+		errs = append(errs, segment.Restore(l.o.Files, l.o.Dir, segment.Meta{Base: base}, "").Remove())
+		return true
+	})
+	if err := errors.Join(append(errs, l.syncDir())...); err != nil {
+		return err
+	}
+	for _, s := range swaps {
+		if err := s.Rename(""); err != nil {
+			return err
 		}
 		s.Forget()
-		d.logs = append(d.logs, base)
+		d.logs = append(d.logs, s.Base())
 		l.o.Log.Info("compacted segment put in place", zap.String("file", s.Path()))
 	}
 	slices.Sort(d.logs)
-	return len(d.swaps), l.syncDir()
+	return nil
 }
 
 func (l *Log) openSwap(base int64) (*segment.Segment, error) {

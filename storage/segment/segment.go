@@ -62,6 +62,10 @@ func emptyMeta(base, nowMs int64) Meta {
 // Create makes an empty segment in dir, whose suffix is "" or CleanedSuffix. Neither the file nor its name is synced.
 func Create(c *Cache, dir string, base, nowMs int64, suffix string) (*Segment, error) {
 	s := newSegment(c, dir, emptyMeta(base, nowMs), suffix)
+	// Entries of another segment of that name would be taken for this one's.
+	if err := s.ResetAborted(); err != nil {
+		return nil, err
+	}
 	file, err := c.create(s.file.Path())
 	if err != nil {
 		return nil, err
