@@ -102,6 +102,7 @@ func TestClientThatOnlyEndsItsSideGetsItsAnswers(t *testing.T) {
 func TestManyGoroutinesAnswerManyPipelinedRequests(t *testing.T) {
 	const each, clients = 2000, 4
 	var answering sync.WaitGroup
+	answering.Add(1) // never at zero while handlers add to it
 	_, address := startServer(t, Options{MaxInFlight: 50}, handlers{kmsg.Produce: func(c *call.Call) {
 		answering.Go(func() { answerEmpty(c) })
 	}})
@@ -124,6 +125,7 @@ func TestManyGoroutinesAnswerManyPipelinedRequests(t *testing.T) {
 		})
 	}
 	all.Wait()
+	answering.Done()
 	answering.Wait()
 }
 

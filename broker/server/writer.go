@@ -63,9 +63,10 @@ func (c *conn) gather(wait bool) (bool, error) {
 		if w.end {
 			return true, nil
 		}
-		q := c.takeAnswer(w.buf != nil)
+		gathered := w.buf != nil
+		q := c.takeAnswer(gathered)
 		if q == nil {
-			return w.buf != nil, nil
+			return gathered, nil // not gathered: w belongs to somebody else now
 		}
 		w.add(q)
 	}
