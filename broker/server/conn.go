@@ -42,6 +42,7 @@ type conn struct {
 
 	stall  stallClock   // of writes
 	waits  stallClock   // of the reader, for earlier answers
+	ending stallClock   // of the reader, for the last answers of a connection that is over
 	active atomic.Int64 // when a request last came or an answer went, by the server's clock
 
 	mu      sync.Mutex
@@ -179,12 +180,14 @@ func (c *conn) drain(cause error) {
 // lingerTime is how long a draining connection waits for a client that goes on sending to notice.
 const lingerTime = 500 * time.Millisecond
 
-// finish waits until every request that was started is answered and sent, and closes.
+// finish waits until every request that was started is answered and sent, and closes. The sweeper ends a wait that is too long:
+// calls are to be answered when their context ends.
 func (c *conn) finish(cause error) {
 	if errors.Is(cause, io.EOF) {
 		cause = errPeerGone
 	}
 	c.cancel(cause)
+	c.ending.begin()
 	c.mu.Lock()
 	for !c.broken && (c.inFlight > 0 || c.writing) {
 		c.changed.Wait()

@@ -266,3 +266,15 @@ func TestClientGoneWhileItsNextRequestWaitsIsNoticed(t *testing.T) {
 	<-f.Context.Done()
 	answerEmpty(f)
 }
+
+func TestCallThatOutlivesItsClientDoesNotKeepTheConnection(t *testing.T) {
+	calls := make(parked, 1)
+	s, address := startServer(t, Options{StallTimeout: 50 * time.Millisecond}, handlers{kmsg.Produce: calls.handle})
+	c := dial(t, address)
+	c.send(produce(nil))
+	p := calls.next(t)
+	require.NoError(t, c.Close())
+	eventually(t, "connection gone", func() bool { return s.Connections() == 0 })
+	answerEmpty(p)
+	require.Zero(t, s.requests.Used())
+}

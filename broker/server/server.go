@@ -214,7 +214,7 @@ func (s *Server) appendConnsLocked(conns []*conn) []*conn {
 func (s *Server) open(l *listener, nc net.Conn) error {
 	c := &conn{srv: s, peer: call.Peer{Listener: l.name, Remote: remoteOf(nc), Principal: call.Anonymous}}
 	c.changed.L = &c.mu
-	c.stall.clock, c.waits.clock = &s.clock, &s.clock
+	c.stall.clock, c.waits.clock, c.ending.clock = &s.clock, &s.clock, &s.clock
 	stream, err := newStream(nc, &c.stall)
 	if err != nil {
 		return err

@@ -46,6 +46,8 @@ func (c *conn) overdue() error {
 	switch {
 	case c.stall.lasted() > s.stall, c.frames.late(s.stall):
 		return errStalled
+	case c.ending.lasted() > s.stall:
+		return errPeerGone
 	case c.waits.lasted() > peerCheck && c.stream.peerGone():
 		return errPeerGone
 	case s.idle > 0 && time.Duration(s.clock.now.Load()-c.active.Load()) > s.idle && c.isIdle():
