@@ -181,9 +181,11 @@ type coord struct {
 	life int32 // leader epoch
 }
 
-// coordinator is one that is loaded, with Kafka's initial delay, in the simulated time of the test.
+// coordinator is one that is loaded, with Kafka's initial delay unless said, in the simulated time of the test.
 func coordinator(t *testing.T, conf Config) *coord {
-	conf.InitialRebalanceDelay = -1 // Kafka's default, 3 s
+	if conf.InitialRebalanceDelay == 0 {
+		conf.InitialRebalanceDelay = -1 // Kafka's default, 3 s
+	}
 	c := &coord{t: t, log: &memLog{}, fs: vfs.NewCrash(1), conf: conf}
 	c.start()
 	return c
