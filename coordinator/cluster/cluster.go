@@ -25,8 +25,11 @@ type Cluster struct {
 	cancel context.CancelCauseFunc
 	tasks  sync.WaitGroup
 
-	closeOnce sync.Once
-	closeErr  error
+	swaps chan struct{} // held by a compare-and-swap of configs or producer ids: those of one broker need not fight each other
+
+	unregister []func() // the metrics
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // Start opens the store, founds or joins the cluster, loads its metadata, registers the broker and stands for controller. When it returns
@@ -64,7 +67,7 @@ func open(ctx context.Context, o Options) (Store, error) {
 }
 
 func assemble(o Options, store Store) *Cluster {
-	c := &Cluster{store: store, prefix: keys(o.Prefix), log: o.Log}
+	c := &Cluster{store: store, prefix: keys(o.Prefix), log: o.Log, swaps: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.view = newView(store, c.prefix, o.Log)
 	c.session = newSession(o, store, c.view)
@@ -99,7 +102,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 		return fmt.Errorf("take office of controller: %w", err)
 	}
 	c.tasks.Go(func() { c.control.run(c.ctx) })
-	return registerMetrics(o.Metrics, c)
+	return c.registerMetrics(o.Metrics)
 }
 
 // found makes the cluster's identity when there is none, and compares it with what the data directory says.

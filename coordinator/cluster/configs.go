@@ -24,7 +24,7 @@ func encodeConfigs(values map[string]string) ([]byte, error) {
 // on a copy of the newest set (empty when there is none), and its error ends the change. An empty result removes the set. Sets of kind
 // KindTopic need their topic: ErrUnknownTopic.
 func (c *Cluster) AlterConfigs(ctx context.Context, kind, name string, edit func(current map[string]string) (map[string]string, error)) error {
-	ctx, end, err := c.enter(ctx)
+	ctx, end, err := c.enterSwap(ctx)
 	if err != nil {
 		return err
 	}

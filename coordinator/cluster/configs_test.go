@@ -155,5 +155,7 @@ func TestProposalsAreComparedWithWhatIs(t *testing.T) {
 		until(t, c1, func(im *Image) bool { return im.Broker(2) == nil })
 		p := until(t, c1, func(im *Image) bool { return im.Topic("t").Partitions[0].Leader == 1 }).Topic("t").Partitions[0]
 		requirePartition(t, p, 1, 1, 8, []int32{1})
+		_, err = c2.AlterPartition(t.Context(), topic.ID, 0, Proposal{Revision: now, Leader: 2, ISR: []int32{2}})
+		require.ErrorIs(t, err, ErrFenced)
 	})
 }

@@ -190,21 +190,32 @@ func (c *Controller) write(ctx context.Context, ops []Op) error {
 	})
 }
 
+// maxTxnBytes is how much a transaction of several changes holds at most: a default etcd refuses requests of 1.5 MiB and more. A single change
+// stays below that by itself: its largest part is a config set (maxConfigValue).
+const maxTxnBytes = 1 << 20
+
 // pack groups changes so that each group fits into one transaction.
 func pack(changes []*change) [][]*change {
 	var groups [][]*change
-	room, conds := 0, 0
+	ops, conds, bytes := 0, 0, 0 // room left in the last group
 	for _, ch := range changes {
-		if len(ch.ops) > room || len(ch.conds) > conds {
+		size := ch.size()
+		if len(ch.ops) > ops || len(ch.conds) > conds || size > bytes {
 			groups = append(groups, nil)
-			room, conds = MaxTxnOps, MaxTxnOps-1 // one is the guard
+			ops, conds, bytes = MaxTxnOps, MaxTxnOps-1, maxTxnBytes // one condition is the guard
 		}
 		last := len(groups) - 1
 		groups[last] = append(groups[last], ch)
-		room -= len(ch.ops)
-		conds -= len(ch.conds)
+		ops, conds, bytes = ops-len(ch.ops), conds-len(ch.conds), bytes-size
 	}
 	return groups
+}
+
+func (ch *change) size() (bytes int) {
+	for i := range ch.ops {
+		bytes += len(ch.ops[i].Key) + len(ch.ops[i].Value)
+	}
+	return bytes
 }
 
 // commitGroup performs a group in one transaction; if its conditions do not hold, each change alone.

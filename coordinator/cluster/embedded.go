@@ -34,6 +34,7 @@ type embeddedStore struct {
 	server *etcdserver.EtcdServer
 	lock   *fileutil.LockedFile
 	fate   *fate
+	tasks  sync.WaitGroup
 }
 
 var _ Store = (*embeddedStore)(nil)
@@ -91,7 +92,7 @@ func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (_ *embedded
 		s.stop()
 		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
 	}
-	go s.fate.watch(s.server.StopNotify())
+	s.tasks.Go(func() { s.fate.watch(s.server.StopNotify()) })
 	return s, nil
 }
 
@@ -189,7 +190,8 @@ func (s *embeddedStore) Close() error {
 func (s *embeddedStore) stop() {
 	s.fate.stopping()
 	if s.fate.Err() != nil {
-		return // parts of it are gone, and what is left may wait for them
+		s.tasks.Wait()
+		return // parts of the server are gone, and what is left may wait for them
 	}
 	stopped := make(chan struct{})
 	go func() {
@@ -200,4 +202,5 @@ func (s *embeddedStore) stop() {
 	case <-stopped:
 	case <-s.fate.failed: // while stopping
 	}
+	s.tasks.Wait()
 }

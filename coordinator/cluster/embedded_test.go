@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -20,6 +21,7 @@ func embeddedOptions(dir string) Options {
 }
 
 func TestEmbeddedKeepsWhatWasMade(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := filepath.Join(t.TempDir(), "etcd")
 	logged, logs := observer.New(zap.WarnLevel)
 	o := embeddedOptions(dir)

@@ -19,11 +19,29 @@ func (c *Cluster) enter(ctx context.Context) (_ context.Context, end func(), err
 	return ctx, func() { stop(); cancel(nil) }, nil
 }
 
+// enterSwap is enter for what one caller does at a time.
+func (c *Cluster) enterSwap(ctx context.Context) (_ context.Context, end func(), err error) {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	select {
+	case c.swaps <- struct{}{}:
+		return ctx, func() { <-c.swaps; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
 // Close leaves the cluster: it ends what is under way, gives up the office and the registration, and stops an embedded etcd. ctx bounds the
 // farewell; without it the lease runs out by itself.
 func (c *Cluster) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
 		c.halt(ErrClosed)
+		for _, fn := range c.unregister {
+			fn()
+		}
 		if lease := c.session.leave(); lease != 0 && c.Err() == nil {
 			if err := c.store.Revoke(ctx, lease); err != nil {
 				c.log.Warn("registration left to run out", zap.Error(err))

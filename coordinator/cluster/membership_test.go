@@ -71,6 +71,7 @@ func TestLeadersMoveWithTheirBrokers(t *testing.T) {
 		requirePartition(t, im.Topic("only").Partitions[0], 2, 2, 2, []int32{2})
 		requirePartition(t, im.Topic("led").Partitions[0], 3, 1, 1, []int32{3})
 
+		until(t, c3, func(c3s *Image) bool { return c3s.Revision >= im.Revision })
 		p, err := c3.AlterPartition(t.Context(), im.Topic("led").ID, 0, Proposal{Revision: im.Topic("led").Partitions[0].Revision, Leader: 3, ISR: []int32{3, 2}})
 		require.NoError(t, err)
 		requirePartition(t, p, 3, 1, 2, []int32{3, 2})
@@ -100,6 +101,7 @@ func TestControllerIsReplaced(t *testing.T) {
 		require.Greater(t, im.ControllerEpoch, epoch)
 		require.GreaterOrEqual(t, time.Since(began), 6*time.Second, "not before its lease ran out")
 		require.LessOrEqual(t, time.Since(began), 9*time.Second)
+		synctest.Wait()
 		ruling := map[int32]*Cluster{2: c2, 3: c3}[im.ControllerID]
 		_, err = ruling.CreateTopic(t.Context(), TopicSpec{Name: "u", Partitions: 1, ReplicationFactor: 2})
 		require.NoError(t, err)
@@ -149,6 +151,7 @@ func TestBrokerIsFencedByItsOwnClock(t *testing.T) {
 
 		line2.cutNow()
 		until(t, c1, func(im *Image) bool { return im.Topic("t").Partitions[0].Leader == 1 })
+		synctest.Wait()
 		require.False(t, c2.Active(), "before anybody else leads")
 		require.Equal(t, []bool{false, true}, states)
 		require.False(t, fencedAt.After(time.Now()))

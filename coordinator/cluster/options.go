@@ -25,7 +25,7 @@ type Options struct {
 	ClusterID string
 
 	Dir       string   // directory of the embedded etcd
-	Endpoints []string // URLs of an external etcd
+	Endpoints []string // URLs of an external etcd; its operator has it compact its history
 	Store     Store    // a store of the caller's, for simulations (Memory); Close closes it
 
 	Username, Password string      // for an external etcd

@@ -16,13 +16,17 @@ type Proposal struct {
 }
 
 // AlterPartition performs a leader's proposal, if the partition is still as it knows it and this broker still registered. ErrStalePartition
-// when not: the image then shows why, and the proposer starts from that. ErrInvalidRequest for a proposal that makes no sense.
+// when not: the image then shows why, and the proposer starts from that. ErrFenced while this broker's lease is not alive, ErrInvalidRequest for a
+// proposal that makes no sense.
 func (c *Cluster) AlterPartition(ctx context.Context, id uuid.ID, n int32, proposal Proposal) (Partition, error) {
 	ctx, end, err := c.enter(ctx)
 	if err != nil {
 		return Partition{}, err
 	}
 	defer end()
+	if !c.Active() {
+		return Partition{}, ErrFenced
+	}
 	was := c.Image().partition(id, n)
 	if was == nil {
 		return Partition{}, refuse(ErrUnknownPartition, "This server does not host this topic-partition.")

@@ -12,7 +12,7 @@ const ProducerIDBlock = 1000
 // AllocateProducerIDs gives this broker a block of producer ids, first to first+n-1, that nobody got before or will get again. What a broker
 // does not use of its block is lost with the process.
 func (c *Cluster) AllocateProducerIDs(ctx context.Context) (first int64, n int, err error) {
-	ctx, end, err := c.enter(ctx)
+	ctx, end, err := c.enterSwap(ctx)
 	if err != nil {
 		return 0, 0, err
 	}

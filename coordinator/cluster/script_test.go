@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -150,6 +151,7 @@ func join(t *testing.T, s Store, id int32, change ...func(*Options)) (*Cluster, 
 	c, err := Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
+	synctest.Wait() // the other brokers know
 	return c, line
 }
 
@@ -168,7 +170,7 @@ func until(t *testing.T, c *Cluster, ok func(*Image) bool) *Image {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	im, err := c.view.await(ctx, ok)
-	require.NoError(t, err)
+	require.NoError(t, err, "the image never came")
 	return im
 }
 

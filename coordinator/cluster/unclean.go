@@ -17,7 +17,7 @@ import (
 //
 // After a clean stop nothing was lost and, on a cluster of one, nobody else led; so epochs stay, and a restart writes two keys however many
 // partitions there are. After any other end the broker raises the epochs itself, before it registers and thus before it may lead: 120
-// partitions a transaction, several under way at a time (see BenchmarkUncleanRestart). Whether the stop was clean is for the data directory
+// partitions a transaction, several under way at a time (see BenchmarkStart). Whether the stop was clean is for the data directory
 // to say, not for etcd: the marker lies beside the logs it speaks of. Where other brokers are alive, the controller has moved the leaders of a
 // broker whose lease ended, clean or not, and moves them back with new epochs.
 
