@@ -3,6 +3,7 @@ package journal
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,22 @@ func truncate(log int, end int64) step {
 	return func(w *world) error { return w.logs[log].truncate(end) }
 }
 
+// shut keeps recovery points from being recorded, so that the journal fills up; open lets them.
+func shut(w *world) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gate = make(chan struct{})
+	return nil
+}
+
+func open(w *world) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.gate)
+	w.gate = nil
+	return nil
+}
+
 func restart(w *world) error {
 	if err := w.stop(); err != nil {
 		return err
@@ -89,6 +106,9 @@ var scripts = map[string][]step{
 	"rule 8: files are recycled only behind recorded recovery points": {
 		repeat(30, appendTo(0, 5000), appendTo(1, 2000), settle), later(time.Second), repeat(30, appendTo(2, 5000), settle),
 	},
+	"rule 8: a full journal goes on behind a seal": {
+		shut, repeat(18, appendTo(0, 6000), settle, appendTo(1, 6000), settle), open, settle, repeat(3, appendTo(2, 6000), settle),
+	},
 	"rule 12: checkpoints by age": {
 		appendTo(0, 100), appendTo(1, 100), setFlush(2, false), appendTo(2, 100), settle, later(2 * time.Minute), appendTo(0, 50), settle,
 		later(2 * time.Minute), appendTo(1, 50), settle,
@@ -111,8 +131,8 @@ func TestCrashScripts(t *testing.T) {
 			}
 			for at := int64(1); at <= points+1; at += stride {
 				for _, when := range []vfs.When{vfs.BeforeSync, vfs.AfterSync} {
-					for seed := range uint64(3) {
-						cutAndRecover(t, script, at, when, seed)
+					for seed := range uint64(7) {
+						cutAndRecover(t, script, at, when, seed+8*uint64(at))
 						if t.Failed() {
 							t.Fatalf("cut at sync point %d of %d, when=%d, seed %d", at, points, when, seed)
 						}
@@ -131,6 +151,8 @@ func countSyncPoints(t *testing.T, script []step) (points int64) {
 		for _, s := range script {
 			require.NoError(t, s(w))
 		}
+		require.NoError(t, later(10*time.Second)(w))
+		w.requireAllTold()
 		points = disk.Ops()
 		require.NoError(t, w.f.Close())
 	})
@@ -146,6 +168,11 @@ func cutAndRecover(t *testing.T, script []step, at int64, when vfs.When, seed ui
 		for i := 0; err == nil && i < len(script); i++ {
 			err = script[i](w)
 		}
+		w.mu.Lock()
+		if w.gate != nil {
+			close(w.gate)
+		}
+		w.mu.Unlock()
 		w = reboot(t, w, disk, seed)
 		second := vfs.FS(w.fs)
 		require.NoError(t, w.start())
@@ -199,7 +226,11 @@ func randomHistory(t *testing.T, seed uint64) {
 	rng := seeded(t, seed)
 	disk := vfs.NewCrash(seed)
 	o := small()
+	o.MaxBytes -= int64(rng.IntN(2)) * o.FileBytes
 	w := newWorld(t, disk, 1+rng.IntN(12), o)
+	if rng.IntN(2) == 0 {
+		w.slow = rand.New(rand.NewPCG(seed, 8))
+	}
 	for life := range 6 {
 		disk.CutAt(disk.Ops()+1+rng.Int64N(300), vfs.When(rng.IntN(2)))
 		err := w.start()
@@ -221,6 +252,9 @@ func randomHistory(t *testing.T, seed uint64) {
 			default:
 				err = later(time.Duration(rng.IntN(int(20 * time.Second))))(w)
 			}
+		}
+		if err == nil && rng.IntN(2) == 0 && later(time.Minute)(w) == nil && !disk.IsCut() {
+			w.requireAllTold()
 		}
 		w = reboot(t, w, disk, rng.Uint64())
 		disk = w.fs.(*vfs.Crash)

@@ -84,10 +84,7 @@ type Flusher struct {
 	ckWake  chan struct{}  // rouses the checkpointer, capacity 1
 	wg      sync.WaitGroup // every goroutine of the flusher
 
-	preceding atomic.Bool // something in precede
-	preMu     sync.Mutex  // held while precede runs; taken before mu
-	preErr    error       // under preMu: what it ran into
-	precede   []func() error
+	preceding atomic.Bool // something in precede, or running
 
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: a round or a sync ended, a file became free, a failure
@@ -101,6 +98,9 @@ type Flusher struct {
 	seq       uint64 // no entry collected from now on goes into a round below this
 	roundsIn  uint64 // number of the collecting round, counted in this life
 	roundsOut uint64 // rounds up to this are durable
+
+	precede    []func() error // left by Precede
+	preRunning bool           // it runs
 
 	notes     []*Stream // own syncs to be noted
 	notesDue  bool
@@ -180,24 +180,26 @@ func (f *Flusher) runPreceding() error {
 	if !f.preceding.Load() {
 		return nil
 	}
-	f.preMu.Lock()
-	defer f.preMu.Unlock()
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.preRunning {
+		f.changed.Wait()
+	}
 	todo := f.precede
-	f.precede = nil
+	f.precede, f.preRunning = nil, true
 	f.mu.Unlock()
-	for _, fn := range todo {
-		if f.preErr == nil {
-			f.preErr = fn()
-		}
-	}
-	if f.preErr != nil {
-		return f.preErr
+	var err error
+	for i := 0; i < len(todo) && err == nil; i++ {
+		err = todo[i]()
 	}
 	f.mu.Lock()
+	f.preRunning = false
 	f.preceding.Store(len(f.precede) > 0)
-	f.mu.Unlock()
-	return nil
+	if err != nil {
+		f.failLocked(err)
+	}
+	f.changed.Broadcast()
+	return f.err
 }
 
 // Failed is closed by the first failed write or sync; Err tells which.

@@ -9,11 +9,14 @@ import (
 )
 
 // write puts the round's frame into the current file, after moving to the next one where it does not fit, and syncs it.
-// oldest is the first round still needed.
-func (fl *files) write(f *Flusher, r *round, oldest uint64) error {
+func (fl *files) write(f *Flusher, r *round) error {
 	if err := fl.turn(f, int64(len(r.buf))); err != nil {
 		return err
 	}
+	// Not before the turn: its seal may have declared rounds unneeded, and one of them is about to be written over.
+	f.mu.Lock()
+	oldest := f.oldestLocked(fl.next())
+	f.mu.Unlock()
 	buf, err := fl.put(r.buf, oldest, r.entries)
 	if err != nil {
 		return err

@@ -55,13 +55,13 @@ func (r *round) covers(s *Stream, base, end int64) {
 // run is the round loop. One goroutine at a time runs it; see finish for how it changes hands.
 func (f *Flusher) run() {
 	for {
-		r, oldest := f.collect()
+		r := f.collect()
 		if r == nil {
 			return
 		}
 		err := f.runPreceding()
 		if err == nil {
-			err = f.files.write(f, r, oldest)
+			err = f.files.write(f, r)
 		}
 		if err != nil {
 			if err != ErrClosed {
@@ -75,14 +75,13 @@ func (f *Flusher) run() {
 	}
 }
 
-// collect waits until there is something to write and takes it; nil when the flusher stops. oldest is the first round that
-// is needed still.
-func (f *Flusher) collect() (r *round, oldest uint64) {
+// collect waits until there is something to write and takes it; nil when the flusher stops.
+func (f *Flusher) collect() *round {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
 		if f.stoppedLocked() != nil {
-			return nil, 0
+			return nil
 		}
 		if f.cur.entries > 0 || f.cur.forced || f.notesDue {
 			break
@@ -97,13 +96,13 @@ func (f *Flusher) collect() (r *round, oldest uint64) {
 		f.mu.Lock()
 	}
 	f.addNotesLocked()
-	r = f.cur
+	r := f.cur
 	r.began = time.Now()
 	f.roundsIn++
 	f.spent.reset(f.roundsIn)
 	f.cur, f.spent = f.spent, nil
 	f.seq = f.files.next() + 1
-	return r, f.oldestLocked(f.seq - 1)
+	return r
 }
 
 // oldestLocked is the first round that a stream depends on, at most upTo.
@@ -152,6 +151,7 @@ func (f *Flusher) notesAreDue() {
 // to write already, or as soon as there is, another goroutine takes over the round loop, and this one leaves it after its
 // callbacks (false). A lone append, on the other hand, is told without any change of goroutines.
 func (f *Flusher) finish(r *round) (still bool) {
+	f.metrics.round(r)
 	f.mu.Lock()
 	var told []*Stream
 	for _, p := range r.parts {
@@ -167,7 +167,6 @@ func (f *Flusher) finish(r *round) (still bool) {
 	}
 	f.changed.Broadcast()
 	f.mu.Unlock()
-	f.metrics.round(r)
 	for _, s := range told {
 		s.notify()
 	}

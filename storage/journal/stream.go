@@ -98,8 +98,11 @@ func (f *Flusher) admitsLocked(s *Stream, n int) bool {
 	if s.roundNo != f.cur.no {
 		s.roundNo, s.roundPart, s.roundBytes = f.cur.no, -1, 0
 	}
+	if s.roundBytes+n > f.opt.OwnSyncBytes || len(f.cur.buf)+entryHeaderBytes+n > f.opt.MaxRoundBytes {
+		return false
+	}
 	s.roundBytes += n
-	return s.roundBytes <= f.opt.OwnSyncBytes && len(f.cur.buf)+entryHeaderBytes+n <= f.opt.MaxRoundBytes
+	return true
 }
 
 // SetFlush turns flushing on (flush.messages is 1) or off (the page cache is enough). Turned on, what only the page cache

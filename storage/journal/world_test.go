@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -30,6 +31,21 @@ type world struct {
 
 	mu     sync.Mutex
 	points map[string]int64
+	gate   chan struct{} // not nil: recording points waits until it is closed
+	slow   *rand.Rand    // not nil: recording points and syncing logs take random times
+}
+
+// linger lets up to most of virtual time pass, in a world that is slow, now and then.
+func (w *world) linger(most time.Duration) {
+	if w.slow == nil {
+		return
+	}
+	w.mu.Lock()
+	d, now := time.Duration(w.slow.Int64N(int64(most))), w.slow.IntN(3) == 0
+	w.mu.Unlock()
+	if now {
+		<-time.After(d)
+	}
 }
 
 const recordHead = 16 // length, offset, checksum
@@ -73,7 +89,7 @@ func small() Options {
 // after is the world on another file system, with the same model.
 func (w *world) after(fsys vfs.FS) *world {
 	n := newWorld(w.t, fsys, 0, w.opt)
-	n.life = w.life
+	n.life, n.slow = w.life, w.slow
 	for _, l := range w.logs {
 		n.logs = append(n.logs, &testLog{w: n, key: l.key, path: l.path, history: l.history, ever: l.ever, acked: l.acked})
 	}
@@ -145,8 +161,10 @@ func (w *world) stop() error {
 		if err := l.Sync(l.end()); err != nil {
 			return err
 		}
-		w.points[l.path] = l.end()
 		l.s.Close()
+		w.mu.Lock()
+		w.points[l.path] = l.end()
+		w.mu.Unlock()
 	}
 	if err := w.savePoints(); err != nil {
 		return err
@@ -158,6 +176,13 @@ func (w *world) stop() error {
 }
 
 func (w *world) record(points []Point) error {
+	w.linger(3 * time.Second)
+	w.mu.Lock()
+	gate := w.gate
+	w.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	w.mu.Lock()
 	for _, p := range points {
 		for _, l := range w.logs {
@@ -306,6 +331,7 @@ func (l *testLog) append(n int) (offset int64, err error) {
 
 // Sync implements Syncer.
 func (l *testLog) Sync(int64) error {
+	l.w.linger(time.Second)
 	if err := l.file.SyncData(); err != nil {
 		return err
 	}
@@ -377,4 +403,16 @@ func seeded(t *testing.T, seed uint64) *rand.Rand {
 		}
 	})
 	return rand.New(rand.NewPCG(seed, 7))
+}
+
+// requireAllTold checks that nothing appended to logs that flush waits for ever.
+func (w *world) requireAllTold() {
+	for _, l := range w.logs {
+		w.f.mu.Lock()
+		flush := l.s.flush
+		w.f.mu.Unlock()
+		if flush {
+			require.Equal(w.t, l.end(), acked(l), "%s: everything is told in the end", l.path)
+		}
+	}
 }
