@@ -26,8 +26,9 @@ type Options struct {
 	Settings    map[string]string // broker settings by Kafka's names
 	Insecure    bool              // serve beyond loopback although nothing authenticates
 
-	FS  vfs.FS      // nil: the disk
-	Log *zap.Logger // nil: none
+	FS       vfs.FS           // nil: the disk
+	Log      *zap.Logger      // nil: none
+	LogLevel *zap.AtomicLevel // of Log, to be changed while running; nil: it cannot be
 }
 
 // flagged are Kafka's names of what a flag of ours says.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
+	"github.com/tidemark-mq/tidemark/protocol/record"
 	"github.com/tidemark-mq/tidemark/storage/log"
 )
 
@@ -24,7 +25,7 @@ func (c CoordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
 		return done.Base, nil
 	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrOffline):
 		return 0, errors.Join(runtime.ErrNotLeader, err)
-	case errors.Is(err, log.ErrTooLarge), errors.Is(err, log.ErrAboveSegment), errors.Is(err, ErrDiskFull):
+	case errors.Is(err, record.ErrTooLarge), errors.Is(err, log.ErrAboveSegment), errors.Is(err, ErrDiskFull):
 		return 0, errors.Join(runtime.ErrRefused, err)
 	}
 	return 0, errors.Join(runtime.ErrUnknown, err)

@@ -25,6 +25,8 @@ type Options struct {
 	BrokerID int32
 	// Start is the broker settings given at start-up, by Kafka's names.
 	Start map[string]string
+	// ProducerExpiry is producer.id.expiration.ms.
+	ProducerExpiry time.Duration
 	// OnLeadership hears of every partition whose leadership begins or ends here, after
 	// the partition itself changed. It runs on the image's goroutine.
 	OnLeadership func(p *Partition, leading bool, epoch int32)
@@ -36,6 +38,7 @@ type Manager struct {
 	o      Options
 	topics sync.Map    // uuid.ID -> *topic
 	full   atomic.Bool // the disk reserve is reached: clients' produces are refused
+	fenced atomic.Bool // this broker's registration has run out: others may lead what it led
 }
 
 // topic is the partitions of one topic; the slice is replaced when it grows. Entries of
@@ -57,6 +60,9 @@ func New(o Options) *Manager {
 
 // SetDiskFull turns the refusal of clients' produces on or off.
 func (m *Manager) SetDiskFull(full bool) { m.full.Store(full) }
+
+// SetFenced stops and resumes acting as leader (design section 4, Replication).
+func (m *Manager) SetFenced(fenced bool) { m.fenced.Store(fenced) }
 
 // Partition finds a partition this broker holds. ErrUnknown: there is none of that id
 // and number here. Whether it leads is each operation's own check.
@@ -102,6 +108,11 @@ func (m *Manager) Apply(old, now *cluster.Image) {
 		work = append(work, tasks...)
 	}
 	m.runAll(work)
+	if err := m.o.Dir.Activate(); err != nil {
+		m.o.Log.Error("storage cannot be used", zap.Error(err))
+		m.Fail(err)
+		return
+	}
 	settings(now)
 	for was, is := range now.TopicChanges(old) {
 		if is != nil {
@@ -186,7 +197,7 @@ func (m *Manager) holds(p *cluster.Partition) bool {
 
 // open opens the partition's log, or makes the partition offline with the reason.
 func (p *Partition) open() error {
-	l, err := p.manager.o.Dir.OpenLog(p.Topic, p.ID, p.Number, LogConfig(p.settings.Load(), p.Internal), p.flushes())
+	l, err := p.manager.o.Dir.OpenLog(p.Topic, p.ID, p.Number, LogConfig(p.settings.Load(), p.Internal, p.manager.o.ProducerExpiry), p.flushes())
 	if l != nil {
 		p.log = l
 	}
@@ -315,7 +326,7 @@ func (m *Manager) refresh(image *cluster.Image, name string) {
 			continue
 		}
 		p.settings.Store(&settings)
-		m.o.Dir.Configure(p.log, LogConfig(&settings, p.Internal), p.flushes())
+		m.o.Dir.Configure(p.log, LogConfig(&settings, p.Internal, m.o.ProducerExpiry), p.flushes())
 		if p.offline == nil {
 			p.ownAdvanced()
 		}
@@ -324,7 +335,7 @@ func (m *Manager) refresh(image *cluster.Image, name string) {
 
 // LogConfig is a topic's settings as its logs take them. Internal topics hold records as large as their coordinators need
 // (durability rules of coordinators, 5).
-func LogConfig(s *config.TopicSettings, internal bool) log.Config {
+func LogConfig(s *config.TopicSettings, internal bool, producerExpiry time.Duration) log.Config {
 	c := log.DefaultConfig()
 	ms := func(n int64) time.Duration {
 		if n > int64(1<<63-1)/int64(time.Millisecond) {
@@ -333,17 +344,24 @@ func LogConfig(s *config.TopicSettings, internal bool) log.Config {
 		return time.Duration(n) * time.Millisecond
 	}
 	c.SegmentBytes, c.SegmentTime, c.SegmentJitter = s.SegmentBytes, ms(s.SegmentMs), ms(s.SegmentJitterMs)
+	if s.Compact {
+		c.SegmentTime = min(c.SegmentTime, ms(s.MaxCompactionLagMs)) // the active segment is never compacted
+	}
 	c.IndexBytes, c.IndexInterval = s.SegmentIndexBytes, s.IndexIntervalBytes
 	c.Delete, c.Compact = s.Delete, s.Compact
 	c.RetentionTime, c.RetentionBytes, c.DeleteDelay = ms(s.RetentionMs), s.RetentionBytes, ms(s.FileDeleteDelayMs)
-	c.MaxMessageBytes, c.LogAppendTime = s.MaxMessageBytes, s.LogAppendTime
+	c.MinDirtyRatio, c.DeleteRetention = s.MinCleanableDirtyRatio, ms(s.DeleteRetentionMs)
+	c.MinCompactionLag, c.MaxCompactionLag = ms(s.MinCompactionLagMs), ms(s.MaxCompactionLagMs)
+	c.MaxMessageBytes, c.MaxRecordBytes, c.LogAppendTime = s.MaxMessageBytes, int(s.MaxDecompressedBytes), s.LogAppendTime
 	c.TimestampBefore, c.TimestampAfter = ms(s.TimestampBeforeMaxMs), ms(s.TimestampAfterMaxMs)
 	if internal {
 		c.MaxMessageBytes = max(c.MaxMessageBytes, internalMessageBytes)
 	}
-	if codec, err := record.ParseCodec(s.CompressionType); err == nil && s.CompressionType != "producer" {
-		c.Recompress, c.Codec = true, codec
+	if compression, ok := record.ParseCompression(s.CompressionType); ok {
+		compression.Level = s.CompressionLevel
+		c.Compression = compression
 	}
+	c.ProducerExpiry = producerExpiry
 	return c
 }
 

@@ -89,7 +89,7 @@ func (p *Partition) usable() error {
 	if p.offline != nil {
 		return fmt.Errorf("%w: %w", ErrOffline, p.offline)
 	}
-	if !p.role.Load().leading {
+	if !p.role.Load().leading || p.manager.fenced.Load() {
 		return ErrNotLeader
 	}
 	return nil

@@ -76,7 +76,7 @@ func (p *Partition) Read(r Read) (Records, error) {
 	}
 	out.Slice = slice
 	if r.Committed && slice.Len > 0 {
-		if out.Aborted, err = p.aborted(r.Offset, upTo); err != nil {
+		if out.Aborted, err = p.aborted(r.Offset, slice.End); err != nil {
 			slice.Release()
 			out.Slice = log.Slice{}
 			return out, err

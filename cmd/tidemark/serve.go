@@ -44,7 +44,7 @@ func serveCommand() *cobra.Command {
 // serve runs a broker until a signal or a failure ends it. The first SIGTERM or SIGINT
 // drains, a second one ends the process at once.
 func serve(ctx context.Context, s settings, out io.Writer, began time.Time) error {
-	log, err := newLogger(s)
+	log, level, err := newLogger(s)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	b, err := broker.Start(starting, s.options(log))
+	b, err := broker.Start(starting, s.options(log, level))
 	if err != nil {
 		return err
 	}
@@ -79,16 +79,16 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 	return errors.Join(failure, b.Stop(stopping))
 }
 
-func (s settings) options(log *zap.Logger) broker.Options {
+func (s settings) options(log *zap.Logger, level zap.AtomicLevel) broker.Options {
 	return broker.Options{DataDir: s.DataDir, Listen: s.Listen, Advertise: s.Advertise, AdminListen: s.AdminListen,
-		BrokerID: s.BrokerID, Rack: s.Rack, Etcd: s.Etcd, Settings: s.Set, Insecure: s.Insecure, Log: log}
+		BrokerID: s.BrokerID, Rack: s.Rack, Etcd: s.Etcd, Settings: s.Set, Insecure: s.Insecure, Log: log, LogLevel: &level}
 }
 
 // newLogger writes to standard error: for people on a terminal, JSON otherwise.
-func newLogger(s settings) (*zap.Logger, error) {
+func newLogger(s settings) (*zap.Logger, zap.AtomicLevel, error) {
 	level, err := zapcore.ParseLevel(s.LogLevel)
 	if err != nil {
-		return nil, fmt.Errorf("log-level %q: %w", s.LogLevel, err)
+		return nil, zap.AtomicLevel{}, fmt.Errorf("log-level %q: %w", s.LogLevel, err)
 	}
 	c := zap.NewProductionConfig()
 	console := s.LogFormat == "console" || s.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd()))
@@ -101,5 +101,6 @@ func newLogger(s settings) (*zap.Logger, error) {
 	c.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder
 	c.DisableStacktrace = true
 	c.Level = zap.NewAtomicLevelAt(level)
-	return c.Build()
+	log, err := c.Build()
+	return log, c.Level, err
 }

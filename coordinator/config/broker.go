@@ -11,7 +11,8 @@ var brokerTSV string
 
 // ours are the broker defaults that differ from Kafka's on purpose.
 var ours = map[string]string{
-	"log.flush.interval.messages": "1", // acknowledged means synced
+	"log.flush.interval.messages":    "1",        // acknowledged means synced
+	"log.cleaner.dedupe.buffer.size": "50331648", // 48 MiB in place of 128: two million keys a run
 }
 
 // live are the broker settings this broker acts on; the others of Kafka's are accepted,
