@@ -138,7 +138,12 @@ func TestEmbeddedSaysWhatIsWrong(t *testing.T) {
 	require.ErrorIs(t, err, ErrWrongCluster)
 	require.NoDirExists(t, o.Dir, "nothing touched")
 
-	dir := filepath.Join(base, "damaged")
+	left, err := os.MkdirTemp("", "damaged") // a server that broke while starting may still be preallocating a file here
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.RemoveAll(left) == nil }, time.Minute, time.Millisecond)
+	})
+	dir := filepath.Join(left, "etcd")
 	c, err := Start(t.Context(), embeddedOptions(dir))
 	require.NoError(t, err)
 	_, err = c.CreateTopic(t.Context(), topicOf(1, 1))

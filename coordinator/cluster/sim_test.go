@@ -19,7 +19,9 @@ func TestRandomHistories(t *testing.T) {
 	seed := rand.Uint64()
 	for i := range 20 {
 		t.Run(fmt.Sprintf("seed %d", seed+uint64(i)), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { (&simulation{t: t, store: NewMemory(), rng: rand.New(rand.NewPCG(seed+uint64(i), 0))}).run() })
+			synctest.Test(t, func(t *testing.T) {
+				(&simulation{t: t, store: NewMemory(), rng: rand.New(rand.NewPCG(seed+uint64(i), 0))}).run()
+			})
 		})
 	}
 }
