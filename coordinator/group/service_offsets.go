@@ -178,7 +178,7 @@ func (s *Service) ListGroups(req *kmsg.ListGroupsRequest, done func(*kmsg.ListGr
 	for partition := range shards {
 		finish := func(all map[string]listing, err error) {
 			if err == nil {
-				err = s.rt.Read(partition, func(rd runtime.Reader) error { return listRows(rd, all) })
+				err = s.rt.Survey(partition, func(rd runtime.Reader) error { return listRows(rd, all) })
 			}
 			found(all, err)
 			each()

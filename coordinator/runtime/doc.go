@@ -54,9 +54,9 @@
 //
 // One mutex a shard guards its state in memory; decisions, which may read the view, and the
 // append to the log happen under it, everything that takes longer (writing the view,
-// replies) does not. A mutex a partition, held
-// over the lives of its shards, keeps the view's writers apart; it is taken before the
-// shard's, never while that is held. There is no goroutine a shard: operations run on
-// their caller's, commits and loads on short-lived ones that Close waits for, and timers
-// of all shards share one heap and one time.Timer. An idle shard costs its memory.
+// replies) does not. A mutex a partition, kept over the lives of its shards, keeps the
+// view's writers apart and readers from seeing half a commit; it is taken before the
+// shard's, never while that is held. There is no goroutine a shard: operations run on their
+// caller's, commits and loads on short-lived ones that Close waits for, and timers of all
+// shards share one heap and one time.Timer. An idle shard costs its memory.
 package runtime

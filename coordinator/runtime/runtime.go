@@ -63,8 +63,9 @@ type Runtime[M Machine] struct {
 
 // slot is a partition's place in the runtime, held over the lives of its shards.
 type slot[M Machine] struct {
-	// view keeps the writers of the partition's view apart; held during its I/O.
-	view  sync.Mutex
+	// view keeps the writers of the partition's view apart, and readers from seeing half a
+	// commit; held during its I/O.
+	view  sync.RWMutex
 	shard atomic.Pointer[shard[M]]
 }
 
@@ -167,26 +168,43 @@ func (r *Runtime[M]) Do(partition int32, op func(M, View) Outcome) error {
 	return s.do(op)
 }
 
-// Read has fn look at a partition's committed rows, as they are at one moment, without
-// stopping the shard. Errors are those of Do and of fn.
+// Read has fn look at a partition's committed rows, as they are at one moment. Commits wait
+// for fn, so it is to look up some rows only. Errors are those of Do and of fn.
 func (r *Runtime[M]) Read(partition int32, fn func(Reader) error) error {
 	s := r.shard(partition)
 	if s == nil {
 		return ErrNotCoordinator
 	}
+	s.slot.view.RLock()
+	defer s.slot.view.RUnlock()
 	if err := s.serving(); err != nil {
 		return err
 	}
-	snap, err := s.view.snapshot()
+	return fn(s.view)
+}
+
+// Survey is Read for long walks: it keeps nobody waiting, but costs more to begin.
+func (r *Runtime[M]) Survey(partition int32, fn func(Reader) error) error {
+	s := r.shard(partition)
+	if s == nil {
+		return ErrNotCoordinator
+	}
+	snap, err := s.snapshot()
 	if err != nil {
 		return err
 	}
 	defer snap.close()
-	// The shard may have ended, and another life dropped rows, before the snapshot.
-	if err := s.serving(); err != nil {
-		return err
-	}
 	return fn(snapshot{snap})
+}
+
+// snapshot is taken while the shard serves, so no other life has begun to change its rows.
+func (s *shard[M]) snapshot() (storeSnapshot, error) {
+	s.slot.view.RLock()
+	defer s.slot.view.RUnlock()
+	if err := s.serving(); err != nil {
+		return nil, err
+	}
+	return s.view.snapshot()
 }
 
 // State is where a shard is in its life.

@@ -105,6 +105,7 @@ type storeSnapshot interface {
 	close()
 }
 
+// storeWriter copies what it is given.
 type storeWriter interface {
 	set(key, value []byte)
 	delete(key []byte)
@@ -173,11 +174,12 @@ type viewBatch struct {
 // together with its head. The batch is done with.
 func (b *viewBatch) commit(h head) error {
 	return b.view.write(func(w storeWriter) {
+		var k []byte
 		for key, row := range b.delta {
-			if row.value == nil {
-				w.delete(rowKey([]byte(key)))
+			if k = append(append(k[:0], keyRow), key...); row.value == nil {
+				w.delete(k)
 			} else {
-				w.set(rowKey([]byte(key)), row.value)
+				w.set(k, row.value)
 			}
 		}
 		w.set([]byte{keyHead}, h.encode())
