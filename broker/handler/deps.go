@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-mq/tidemark/broker/fetch"
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/coordinator/group"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
@@ -25,6 +26,7 @@ type Deps struct {
 	Cluster  Cluster
 	Replicas *replica.Manager
 	Fetch    *fetch.Fetcher
+	Groups   *group.Service
 	Disk     Disk
 }
 

@@ -63,6 +63,18 @@ func (h *handlers) table() []call.API {
 		row(kmsg.DescribeCluster, h.describeCluster),
 		wide(row(kmsg.DescribeLogDirs, h.describeLogDirs)),
 		row(kmsg.DescribeQuorum, h.describeQuorum),
+
+		wide(row(kmsg.FindCoordinator, h.findCoordinator)),
+		wide(row(kmsg.JoinGroup, h.joinGroup)),
+		wide(row(kmsg.SyncGroup, h.syncGroup)),
+		row(kmsg.Heartbeat, h.heartbeat),
+		wide(row(kmsg.LeaveGroup, h.leaveGroup)),
+		wide(row(kmsg.OffsetCommit, h.offsetCommit)),
+		wide(row(kmsg.OffsetFetch, h.offsetFetch)),
+		wide(row(kmsg.OffsetDelete, h.offsetDelete)),
+		wide(row(kmsg.ListGroups, h.listGroups)),
+		wide(row(kmsg.DescribeGroups, h.describeGroups)),
+		wide(row(kmsg.DeleteGroups, h.deleteGroups)),
 	}
 }
 
