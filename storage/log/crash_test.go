@@ -30,7 +30,7 @@ type script struct {
 	ms        int64
 }
 
-var crashAll = flag.Bool("crash.all", false, "cut every recovery as well, not one in three")
+var crashAll = flag.Bool("crash.all", false, "cut every recovery as well, not one in eight")
 
 var errCheck = errors.New("check failed")
 
@@ -119,7 +119,7 @@ func (sc *crashScript) cutAt(t *testing.T, n int64, when vfs.When) bool {
 		case 1:
 			left = disk.PowerCutNone()
 		}
-		s.recoverFrom(left, fmt.Sprintf("cut at %d (%v), seed %d", n, when, seed), *crashAll || uint64(n)%3 == seed)
+		s.recoverFrom(left, fmt.Sprintf("cut at %d (%v), seed %d", n, when, seed), *crashAll || uint64(n)%8 == seed)
 	}
 	return err == nil
 }

@@ -3,6 +3,8 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -46,26 +48,42 @@ func (s Slice) Bytes(dst []byte) ([]byte, error) {
 // empty slice: there is nothing below upTo, or the first batch is larger than maxBytes. ErrOffsetOutOfRange: from is not
 // within Start and End. A *segment.CorruptError: the file does not hold batches where it should.
 func (l *Log) Read(from, upTo int64, maxBytes int, atLeastOne bool) (Slice, error) {
+	for {
+		slice, s, err := l.read(from, upTo, maxBytes, atLeastOne)
+		if err == nil || !l.replaced(s, err) {
+			return slice, err
+		}
+	}
+}
+
+// read is one attempt of Read, and names the segment that failed.
+func (l *Log) read(from, upTo int64, maxBytes int, atLeastOne bool) (Slice, *segment.Segment, error) {
 	if err := l.readable(); err != nil {
-		return Slice{}, err
+		return Slice{}, nil, err
 	}
 	end, start := l.End(), l.Start() // before the list, which then holds all below end
 	if from < start || from > end {
-		return Slice{}, fmt.Errorf("%w: %d is not within %d to %d", ErrOffsetOutOfRange, from, start, end)
+		return Slice{}, nil, fmt.Errorf("%w: %d is not within %d to %d", ErrOffsetOutOfRange, from, start, end)
 	}
 	upTo = min(upTo, end)
 	if from >= upTo {
-		return Slice{End: from}, nil
+		return Slice{End: from}, nil, nil
 	}
 	list := l.list()
 	for i := holding(list, from); i < len(list) && list[i].Base() < upTo; i++ {
 		s := list[i]
 		slice, more, err := l.readSegment(s, from, upTo, maxBytes, atLeastOne)
 		if err != nil || slice.Len > 0 || !more {
-			return slice, err
+			return slice, s, err
 		}
 	}
-	return Slice{End: from}, nil
+	return Slice{End: from}, nil, nil
+}
+
+// replaced tells whether an operation on a segment failed because it was taken out of the log meanwhile and its files are gone, so
+// that it has to begin again with what there is now.
+func (l *Log) replaced(s *segment.Segment, err error) bool {
+	return s != nil && errors.Is(err, fs.ErrNotExist) && !slices.Contains(l.list(), s)
 }
 
 // readSegment reads from one segment; more says that it has nothing from offset from on, so that the next one has to.
@@ -103,6 +121,9 @@ func (l *Log) reindex(s *segment.Segment, why error) bool {
 func (l *Log) readFailed(s *segment.Segment, from int64, err error) error {
 	if closed := l.readable(); closed != nil {
 		return closed
+	}
+	if l.replaced(s, err) {
+		return err
 	}
 	l.o.Log.Error("partition log cannot be read", zap.String("file", s.Path()), zap.Int64("offset", from), zap.Error(err))
 	return err

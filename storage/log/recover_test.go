@@ -135,9 +135,15 @@ func TestDamageBelowTheRecoveryPoint(t *testing.T) {
 		"batch missing": func(t *testing.T, disk vfs.FS, s []SegmentInfo) {
 			require.NoError(t, disk.Truncate(s[1].Path, s[1].Bytes-100))
 		},
-		"end cut":      func(t *testing.T, disk vfs.FS, s []SegmentInfo) { require.NoError(t, disk.Truncate(s[0].Path, s[0].Bytes-7)) },
-		"last end cut": func(t *testing.T, disk vfs.FS, s []SegmentInfo) { require.NoError(t, disk.Truncate(s[len(s)-1].Path, 5)) },
-		"bytes after":  func(t *testing.T, disk vfs.FS, s []SegmentInfo) { require.NoError(t, disk.Truncate(s[0].Path, s[0].Bytes+7)) },
+		"end cut": func(t *testing.T, disk vfs.FS, s []SegmentInfo) {
+			require.NoError(t, disk.Truncate(s[0].Path, s[0].Bytes-7))
+		},
+		"last end cut": func(t *testing.T, disk vfs.FS, s []SegmentInfo) {
+			require.NoError(t, disk.Truncate(s[len(s)-1].Path, 5))
+		},
+		"bytes after": func(t *testing.T, disk vfs.FS, s []SegmentInfo) {
+			require.NoError(t, disk.Truncate(s[0].Path, s[0].Bytes+7))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := vfs.NewCrash(1)

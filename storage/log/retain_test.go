@@ -43,7 +43,7 @@ func TestRetention(t *testing.T) {
 		"time":            {func(c *Config) { c.RetentionTime = 2 * time.Hour }, 4*time.Hour + time.Millisecond, 6},
 		"time, not yet":   {func(c *Config) { c.RetentionTime = 2 * time.Hour }, 2 * time.Hour, 0},
 		"time, all":       {func(c *Config) { c.RetentionTime = time.Hour }, 10 * time.Hour, 10},
-		"size":            {func(c *Config) { c.RetentionBytes = 3 * 204 }, 0, 4},
+		"size":            {func(c *Config) { c.RetentionBytes = 3 * 200 }, 0, 4},
 		"size, almost":    {func(c *Config) { c.RetentionBytes = 3*200 + 1 }, 0, 2},
 		"size, zero":      {func(c *Config) { c.RetentionBytes = 0 }, 0, 10},
 		"only compaction": {func(c *Config) { c.RetentionBytes, c.RetentionTime, c.Delete = 0, 0, false }, 100 * time.Hour, 0},
@@ -74,7 +74,7 @@ func TestRetentionStopsAtTheWatermark(t *testing.T) {
 }
 
 func TestDeletedFilesAreRemovedLater(t *testing.T) {
-	w := hourly(t, 5, func(c *Config) { c.RetentionBytes = 3 * 204 })
+	w := hourly(t, 5, func(c *Config) { c.RetentionBytes = 3 * 200 })
 	disk := w.fs.(*vfs.Crash)
 	deleted := func() (n int) {
 		names, err := disk.List(testDir)

@@ -13,49 +13,60 @@ var noTimed = TimedOffset{Timestamp: -1, Offset: -1, LeaderEpoch: noEpoch}
 
 // OffsetForTime is the first record in the log whose timestamp is ms or later.
 func (l *Log) OffsetForTime(ms int64) (TimedOffset, error) {
-	if err := l.readable(); err != nil {
-		return noTimed, err
-	}
-	start := l.Start()
-	for _, s := range l.list() {
-		if m := s.Meta(); m.MaxTime < ms || m.Next <= start {
-			continue
+	return l.retried(func() (TimedOffset, *segment.Segment, error) {
+		start := l.Start()
+		for _, s := range l.list() {
+			if m := s.Meta(); m.MaxTime < ms || m.Next <= start {
+				continue
+			}
+			t, ok, err := s.FindTime(ms, start, 0)
+			if err != nil {
+				return noTimed, s, l.readFailed(s, start, err)
+			}
+			if ok {
+				return l.timed(t), s, nil
+			}
 		}
-		t, ok, err := s.FindTime(ms, start, 0)
-		if err != nil {
-			return noTimed, l.readFailed(s, start, err)
-		}
-		if ok {
-			return l.timed(t), nil
-		}
-	}
-	return noTimed, nil
+		return noTimed, nil, nil
+	})
 }
 
 // OffsetOfMaxTime is the first record with the largest timestamp (KIP-734). As in Kafka it may lie below the log's start, while
 // its segment is there.
 func (l *Log) OffsetOfMaxTime() (TimedOffset, error) {
-	if err := l.readable(); err != nil {
-		return noTimed, err
-	}
-	var latest *segment.Segment
-	most := int64(-1)
-	for _, s := range l.list() {
-		if m := s.Meta(); m.MaxTime > most {
-			latest, most = s, m.MaxTime
+	return l.retried(func() (TimedOffset, *segment.Segment, error) {
+		var latest *segment.Segment
+		most := int64(-1)
+		for _, s := range l.list() {
+			if m := s.Meta(); m.MaxTime > most {
+				latest, most = s, m.MaxTime
+			}
+		}
+		if latest == nil {
+			return noTimed, nil, nil
+		}
+		t, ok, err := latest.FindMaxTime(0)
+		if err != nil {
+			return noTimed, latest, l.readFailed(latest, latest.Base(), err)
+		}
+		if !ok {
+			return noTimed, nil, nil
+		}
+		return l.timed(t), latest, nil
+	})
+}
+
+// retried looks again where a segment was taken out of the log during the look.
+func (l *Log) retried(look func() (TimedOffset, *segment.Segment, error)) (TimedOffset, error) {
+	for {
+		if err := l.readable(); err != nil {
+			return noTimed, err
+		}
+		t, s, err := look()
+		if err == nil || !l.replaced(s, err) {
+			return t, err
 		}
 	}
-	if latest == nil {
-		return noTimed, nil
-	}
-	t, ok, err := latest.FindMaxTime(0)
-	if err != nil {
-		return noTimed, l.readFailed(latest, latest.Base(), err)
-	}
-	if !ok {
-		return noTimed, nil
-	}
-	return l.timed(t), nil
 }
 
 func (l *Log) timed(t segment.Timed) TimedOffset {

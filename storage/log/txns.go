@@ -106,13 +106,21 @@ func (l *Log) StableOffset() int64 { return l.txns.stable(l.HighWatermark()) }
 // AbortedTxns lists the aborted transactions that have records in [from, to), in the order in which they ended. For what a Read
 // returned, to is the Slice's End.
 func (l *Log) AbortedTxns(from, to int64) ([]segment.AbortedTxn, error) {
-	if err := l.readable(); err != nil {
-		return nil, err
+	for {
+		if err := l.readable(); err != nil {
+			return nil, err
+		}
+		found, s, err := l.abortedTxns(from, to)
+		if err == nil || !l.replaced(s, err) {
+			return found, err
+		}
 	}
-	var found []segment.AbortedTxn
+}
+
+func (l *Log) abortedTxns(from, to int64) (found []segment.AbortedTxn, s *segment.Segment, err error) {
 	list := l.list()
 	if len(list) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	done := false
 	// The marker may lie in a segment after the records, up to the first one that was stable at to.
@@ -125,11 +133,11 @@ func (l *Log) AbortedTxns(from, to int64) ([]segment.AbortedTxn, error) {
 			return !done
 		})
 		if err != nil {
-			return nil, err
+			return nil, s, err
 		}
 		if done {
 			break
 		}
 	}
-	return found, nil
+	return found, nil, nil
 }
