@@ -125,9 +125,15 @@ func (f *Flusher) nextDirtyLocked(fill float64) *Stream {
 	default:
 		return nil
 	}
+	since := f.seq
 	if s.heapIndex != 0 {
-		f.batchMin = min(f.batchMin, s.dirtySeq)
+		since = s.dirtySeq
+		f.batchMin = min(f.batchMin, since)
 	}
+	if s.inBatch { // for the second time
+		since = min(since, s.keepSeq)
+	}
+	s.inBatch, s.keepSeq = true, since
 	f.forgetLocked(s)
 	return s
 }
@@ -204,8 +210,9 @@ func (f *Flusher) record(b *batch) bool {
 	}
 	for _, s := range b.streams {
 		if !s.closed && s.end > s.recorded {
-			f.dirtySinceLocked(s, min(s.syncedSeq, f.seq))
+			f.dirtySinceLocked(s, s.keepSeq)
 		}
+		s.inBatch = false
 	}
 	clear(b.streams)
 	b.streams = b.streams[:0]
@@ -221,7 +228,7 @@ func (f *Flusher) beginRecord(b *batch) (points []Point, saved []*Stream) {
 		if s.closed || s.paused || s.saving || s.synced <= s.recorded {
 			continue
 		}
-		s.saving = true
+		s.saving, s.keepSeq = true, s.syncedSeq
 		points = append(points, Point{Key: s.key, End: s.synced})
 		saved = append(saved, s)
 	}

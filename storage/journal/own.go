@@ -56,7 +56,7 @@ func (f *Flusher) nextOwn() (*Stream, int64) {
 func (s *Stream) beginLocked() {
 	s.syncing = true
 	s.fresh = 0
-	s.syncedSeq = s.f.seq
+	s.beginSeq, s.beginVoids = s.f.seq, s.voids
 }
 
 // syncStream runs the sync that beginLocked announced, up to target. moved: the log is to be told its new flushed end. Not
@@ -78,6 +78,14 @@ func (f *Flusher) syncStream(s *Stream, target int64) (ok, moved bool) {
 	if f.err != nil {
 		return false, false
 	}
+	if s.voids != s.beginVoids {
+		// What was synced has been cut back since, and written anew.
+		if s.need > s.synced {
+			f.queueOwnLocked(s)
+		}
+		return true, false
+	}
+	s.syncedSeq = s.beginSeq
 	return true, s.syncedLocked(target)
 }
 

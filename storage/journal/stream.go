@@ -30,6 +30,7 @@ type Stream struct {
 	end       int64  // the log's end as of the last append
 	synced    int64  // the log's segments are synced up to here
 	syncedSeq uint64 // what was appended after that sync began is in this round or a later one
+	beginSeq  uint64 // what syncedSeq will be when the sync that runs has ended
 	recorded  int64  // recovery point that is durable
 	ahead     span   // durable in the journal, above a sync that has not ended
 
@@ -44,6 +45,9 @@ type Stream struct {
 	need    int64 // an own sync has to reach this
 	fresh   int   // bytes appended since the own sync that runs began
 
+	voids      int // so many voids so far ...
+	beginVoids int // ... and when the sync that runs began
+
 	roundNo    uint64 // the collecting round this stream last put bytes into ...
 	roundPart  int    // ... the index of its part there ...
 	roundBytes int    // ... and how many bytes
@@ -51,6 +55,8 @@ type Stream struct {
 	dirtySeq  uint64 // while in f.dirty: the first round with entries above the recovery point
 	heapIndex int    // place in f.dirty plus one; 0: not there
 	aged      agedLink
+	inBatch   bool   // off the lists, in the checkpointer's batch
+	keepSeq   uint64 // with inBatch: the first round s still needs when the batch has been recorded
 }
 
 // span is a range of offsets.
@@ -166,8 +172,9 @@ func (s *Stream) notify() {
 
 // Void makes the journal's entries for this log void, durably, before the log is cut back to end (or deleted: end 0). The
 // caller sees to it that nothing is appended meanwhile, and has synced the log. lower is called before the entry is written;
-// when it returns, a recovery point of at most end is durable; no other one of this log is recorded meanwhile. Void waits for a sync
-// and a call of Flushed under way and for one round. What is below end and was not told as flushed yet will be.
+// when it returns, a recovery point of at most end is durable; no other one of this log is recorded meanwhile. Void waits for
+// a call of Flushed under way and for one round; not for a sync, which may be waiting for a lock of the caller's, and whose
+// outcome no longer counts. What is below end and was not told as flushed yet will be.
 func (s *Stream) Void(end int64, lower func() error) error {
 	f := s.f
 	f.mu.Lock()
@@ -193,6 +200,7 @@ func (s *Stream) Void(end int64, lower func() error) error {
 	}
 	// The log is synced, so no round is kept for it; the one below may be waiting for just that.
 	f.forgetLocked(s)
+	s.keepSeq = f.seq
 	no := f.cur.no
 	f.cur.add(&Entry{Kind: KindVoid, Key: s.key, Base: end, End: end, Flushed: end})
 	if err := f.awaitRoundLocked(no); err != nil {
@@ -210,6 +218,7 @@ func (s *Stream) Void(end int64, lower func() error) error {
 // cutLocked is the state after a void. What the journal held of the log below end is synced, as the rest is.
 func (s *Stream) cutLocked(end int64) {
 	f := s.f
+	s.voids++
 	s.end, s.synced, s.recorded = min(s.end, end), min(s.synced, end), min(s.recorded, end)
 	s.need, s.ahead, s.copying = 0, span{}, true
 	s.flushed.Store(min(s.flushed.Load(), end))
@@ -221,10 +230,10 @@ func (s *Stream) cutLocked(end int64) {
 	}
 }
 
-// pauseLocked waits for a sync or recording of s under way and keeps the next from beginning, until paused is reset.
+// pauseLocked waits for a recording of s under way, and keeps the next and any sync from beginning until paused is reset.
 func (s *Stream) pauseLocked() error {
 	f := s.f
-	for (s.paused || s.syncing || s.saving) && !s.closed && f.stoppedLocked() == nil {
+	for (s.paused || s.saving) && !s.closed && f.stoppedLocked() == nil {
 		f.changed.Wait()
 	}
 	if err := f.stoppedLocked(); err != nil {

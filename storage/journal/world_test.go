@@ -57,6 +57,7 @@ type testLog struct {
 	path string
 	s    *Stream
 
+	syncing   chan struct{} // a lock, held by whoever syncs or cuts; time may pass under it
 	appending sync.Mutex
 	file      vfs.File
 	size      int64
@@ -74,7 +75,7 @@ func newWorld(t *testing.T, fsys vfs.FS, logs int, opt Options) *world {
 	opt.FS, opt.Dir = fsys, "data/journal"
 	w := &world{t: t, fs: fsys, opt: opt, points: map[string]int64{}}
 	for i := range logs {
-		l := &testLog{w: w, key: Key{Topic: uuid.ID{1, byte(i)}, Partition: int32(i)}, ever: map[int64]map[uint32]bool{}}
+		l := &testLog{w: w, syncing: make(chan struct{}, 1), key: Key{Topic: uuid.ID{1, byte(i)}, Partition: int32(i)}, ever: map[int64]map[uint32]bool{}}
 		l.path = fmt.Sprintf("data/log-%d", i)
 		w.logs = append(w.logs, l)
 	}
@@ -91,7 +92,7 @@ func (w *world) after(fsys vfs.FS) *world {
 	n := newWorld(w.t, fsys, 0, w.opt)
 	n.life, n.slow = w.life, w.slow
 	for _, l := range w.logs {
-		n.logs = append(n.logs, &testLog{w: n, key: l.key, path: l.path, history: l.history, ever: l.ever, acked: l.acked})
+		n.logs = append(n.logs, &testLog{w: n, syncing: make(chan struct{}, 1), key: l.key, path: l.path, history: l.history, ever: l.ever, acked: l.acked})
 	}
 	return n
 }
@@ -331,7 +332,13 @@ func (l *testLog) append(n int) (offset int64, err error) {
 
 // Sync implements Syncer.
 func (l *testLog) Sync(int64) error {
+	l.syncing <- struct{}{}
+	defer func() { <-l.syncing }()
 	l.w.linger(time.Second)
+	return l.syncFile()
+}
+
+func (l *testLog) syncFile() error {
 	if err := l.file.SyncData(); err != nil {
 		return err
 	}
@@ -363,12 +370,14 @@ func (l *testLog) Flushed(end int64) {
 
 // truncate cuts the log as durability rule 4 says.
 func (l *testLog) truncate(end int64) error {
+	l.syncing <- struct{}{}
+	defer func() { <-l.syncing }()
 	l.appending.Lock()
 	defer l.appending.Unlock()
 	if end >= l.end() {
 		return nil
 	}
-	if err := l.Sync(l.end()); err != nil {
+	if err := l.syncFile(); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -392,7 +401,7 @@ func (l *testLog) truncate(end int64) error {
 	if err := l.w.fs.Truncate(l.path, l.size); err != nil {
 		return err
 	}
-	return l.Sync(end)
+	return l.syncFile()
 }
 
 // seeded answers a random source and prints its seed when the test fails.
