@@ -199,6 +199,7 @@ func (b *Broker) startReplicas(context.Context) error {
 	b.dir.OnDiskFull(b.replicas.SetDiskFull)
 	b.cluster.OnFence(b.replicas.SetFenced)
 	b.cluster.OnChange(b.replicas.Apply)
+	b.cluster.OnChange(b.forgetOffsets)
 	return b.dir.RemoveStrays()
 }
 
@@ -244,6 +245,19 @@ func (b *Broker) leads(p *replica.Partition, leading bool, epoch int32) {
 		b.groups.Load(p.ID, p.Number, epoch, p.CoordinatorLog())
 	} else {
 		b.groups.Unload(p.Number, epoch)
+	}
+}
+
+// forgetOffsets has the offsets of deleted topics dropped.
+func (b *Broker) forgetOffsets(old, now *cluster.Image) {
+	var gone []group.Topic
+	for was, is := range now.TopicChanges(old) {
+		if is == nil {
+			gone = append(gone, group.Topic{Name: was.Name, ID: was.ID})
+		}
+	}
+	if len(gone) > 0 {
+		b.groups.TopicsDeleted(gone)
 	}
 }
 

@@ -182,7 +182,7 @@ func (w *bodyWriter) brokers(p *poll, image *cluster.Image, results []result) {
 	var list []byte
 	n := 0
 	for _, id := range named {
-		host, port, rack, ok := p.fetcher.o.Endpoint(image, id, p.call.Peer.Listener)
+		host, port, rack, ok := p.fetcher.endpoint(image, id, p.call.Peer.Listener)
 		if !ok {
 			continue
 		}

@@ -19,17 +19,24 @@ type Options struct {
 	Image    func() *cluster.Image
 	Sessions *Sessions
 	MaxBytes int32 // fetch.max.bytes: the most an answer holds, whatever is asked
-	// Code maps an error to a Kafka code, logging what it does not know.
-	Code func(err error, doing string) int16
-	// Endpoint is where a broker listens for clients of a listener.
-	Endpoint func(image *cluster.Image, id int32, listener string) (host string, port int32, rack *string, ok bool)
 }
 
 // Fetcher answers Fetch requests.
-type Fetcher struct{ o Options }
+type Fetcher struct {
+	o        Options
+	code     func(err error, doing string) int16
+	endpoint func(image *cluster.Image, id int32, listener string) (host string, port int32, rack *string, ok bool)
+}
 
 // New makes a Fetcher.
-func New(o Options) *Fetcher { return &Fetcher{o} }
+func New(o Options) *Fetcher { return &Fetcher{o: o} }
+
+// Answer sets how an error becomes a Kafka code (it is logged there if unknown), and where a broker listens for clients of
+// a listener. To be called before the first Serve.
+func (f *Fetcher) Answer(code func(err error, doing string) int16,
+	endpoint func(image *cluster.Image, id int32, listener string) (host string, port int32, rack *string, ok bool)) {
+	f.code, f.endpoint = code, endpoint
+}
 
 // Serve answers the call, at once or when there is enough to say.
 func (f *Fetcher) Serve(c *call.Call) {

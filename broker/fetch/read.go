@@ -31,8 +31,8 @@ func (p *poll) readAll(image *cluster.Image) (results []result, total int64, urg
 		if r.slice.Len > 0 {
 			first = false
 			total += int64(r.slice.Len)
-			left = max(0, left-int32(min(r.slice.Len, 1<<30)))
 		}
+		left = max(0, left-int32(min(r.slice.Len, 1<<30)))
 		urgent = urgent || r.header.ErrorCode != 0 || r.diverged
 		results = append(results, r)
 	}
@@ -51,10 +51,15 @@ func (p *poll) readOne(image *cluster.Image, r *result, left int32, first bool) 
 		p.pointToLeader(image, r)
 		return
 	}
-	found, err := part.Read(replica.Read{Offset: at.offset, MaxBytes: int(max(0, min(at.maxBytes, left))), AtLeastOne: first && p.req.MaxBytes >= 0,
+	limit := min(at.maxBytes, left)
+	if limit < 0 { // as Kafka answers a limit that is no size
+		r.header = failed(at.partition, kerr.UnknownServerError.Code, nil)
+		return
+	}
+	found, err := part.Read(replica.Read{Offset: at.offset, MaxBytes: int(limit), AtLeastOne: first,
 		Committed: p.req.IsolationLevel == 1, Epoch: at.currentEpoch, LastEpoch: p.lastEpoch(at)})
 	if err != nil {
-		r.header = failed(at.partition, p.fetcher.o.Code(err, "fetch"), nil)
+		r.header = failed(at.partition, p.fetcher.code(err, "fetch"), nil)
 		p.pointToLeader(image, r)
 		return
 	}

@@ -60,25 +60,27 @@ func (h *handlers) fetchGroup(image *cluster.Image, req *kmsg.OffsetFetchRequest
 	if !all {
 		known.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(asked.Topics))
 	}
-	for _, t := range asked.Topics {
+	for i := range asked.Topics {
+		t := &asked.Topics[i]
 		there := image.Topic(t.Topic)
 		if byID {
 			there = image.TopicByID(t.TopicID)
 		}
-		if there != nil {
-			t.Topic, t.TopicID = there.Name, there.ID
+		if there == nil {
+			continue
 		}
-		if there != nil || !byID {
-			known.Topics = append(known.Topics, t)
+		if t.Topic, t.TopicID = there.Name, there.ID; t.TopicID == [16]byte{} {
+			continue
 		}
+		known.Topics = append(known.Topics, *t)
 	}
 	h.Groups.OffsetFetch(&known, req.RequireStable, func(g kmsg.OffsetFetchResponseGroup) {
 		switch {
-		case g.ErrorCode != 0 || !byID:
+		case g.ErrorCode != 0:
 		case all:
-			g.Topics = withIDs(image, g.Topics)
+			g.Topics = existing(image, g.Topics)
 		default:
-			g.Topics = withUnknown(image, asked.Topics, g.Topics)
+			g.Topics = withUnknown(asked.Topics, g.Topics, byID)
 		}
 		done(g)
 	})

@@ -123,8 +123,9 @@ func (w *produceWait) append(image *cluster.Image, t *cluster.Topic, req *kmsg.P
 		return
 	}
 	batch, err := record.Single(p.Records)
+	unread := err != nil // refused before the partition's log is looked at
 	switch {
-	case err != nil:
+	case unread:
 	case batch.IsTransactional():
 		err = w.transactional(req)
 	case batch.Codec() == record.Zstd && req.Version < 7:
@@ -140,7 +141,7 @@ func (w *produceWait) append(image *cluster.Image, t *cluster.Topic, req *kmsg.P
 		}
 	}
 	w.refusePartition(image, t, p.Partition, req.Version, at, err)
-	if !withoutLogStart[at.ErrorCode] {
+	if !unread && !withoutLogStart[at.ErrorCode] {
 		at.LogStartOffset = part.LogStart()
 	}
 }
@@ -157,7 +158,7 @@ func (w *produceWait) transactional(req *kmsg.ProduceRequest) error {
 var withoutLogStart = map[int16]bool{
 	kerr.UnknownTopicOrPartition.Code: true, kerr.NotLeaderForPartition.Code: true, kerr.MessageTooLarge.Code: true,
 	kerr.RecordListTooLarge.Code: true, kerr.CorruptMessage.Code: true, kerr.KafkaStorageError.Code: true,
-	kerr.TransactionalIDAuthorizationFailed.Code: true, kerr.InvalidTxnState.Code: true,
+	kerr.TransactionalIDAuthorizationFailed.Code: true, kerr.InvalidTxnState.Code: true, kerr.UnsupportedCompressionType.Code: true,
 }
 
 func (w *produceWait) refuse(at *kmsg.ProduceResponseTopicPartition, err error) {

@@ -110,6 +110,9 @@ func New(d Deps) (*Registry, error) {
 	r := &Registry{log: d.Log}
 	h := &handlers{Deps: d, registry: r}
 	h.producers = newProducerIDs(func(ctx context.Context) (int64, int, error) { return h.Cluster.AllocateProducerIDs(ctx) })
+	if d.Fetch != nil {
+		d.Fetch.Answer(func(err error, doing string) int16 { return h.code(err, doing) }, h.endpoint)
+	}
 	rows := h.table()
 	for i := range rows {
 		if err := complete(&rows[i]); err != nil {

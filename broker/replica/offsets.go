@@ -39,7 +39,11 @@ func (p *Partition) OffsetFor(timestamp int64, committed bool, epoch int32) (log
 	case LatestTiered, EarliestPendingUpload:
 		return none, nil // there is no tiered storage, so nothing is in it
 	case MaxTimestamp:
-		return p.log.OffsetOfMaxTime()
+		found, err := p.log.OffsetOfMaxTime()
+		if found.Offset >= 0 {
+			found.LeaderEpoch = p.log.LatestEpoch() // Kafka's answer, whatever the record's own
+		}
+		return found, err
 	}
 	found, err := p.log.OffsetForTime(timestamp)
 	if err == nil && found.Offset >= upTo {

@@ -142,7 +142,8 @@ func (p *Partition) appendAsLeader(a Append) (log.Appended, error) {
 	if a.Epoch >= 0 && a.Epoch != r.epoch {
 		return log.Appended{}, fmt.Errorf("%w: appending under epoch %d, it is %d", ErrNotLeader, a.Epoch, r.epoch)
 	}
-	if least := p.settings.Load().MinInsyncReplicas; a.Acks == -1 && a.Origin == log.Client && len(r.isr) < least {
+	// No more can be asked than there are replicas (KIP-966).
+	if least := min(p.settings.Load().MinInsyncReplicas, len(r.replicas)); a.Acks == -1 && a.Origin == log.Client && len(r.isr) < least {
 		return log.Appended{}, fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", ErrNotEnough, len(r.isr), least)
 	}
 	return p.log.Append(log.Append{Batches: a.Batches, LeaderEpoch: r.epoch, Origin: a.Origin})
