@@ -93,7 +93,7 @@ func placesOf(req *kmsg.FetchRequest) []*place {
 				currentEpoch: p.CurrentLeaderEpoch, lastEpoch: p.LastFetchedEpoch, highWatermark: -1, logStart: -1})
 			at := &all[len(all)-1]
 			if req.Version >= 13 {
-				at.topic, at.id = "", t.TopicID
+				at.topic, at.id, at.byID = "", t.TopicID, true
 			}
 			if seen == nil {
 				return append(out, at)

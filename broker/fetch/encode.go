@@ -175,7 +175,7 @@ func (w *bodyWriter) brokers(p *poll, image *cluster.Image, results []result) {
 	}
 	var named []int32
 	for i := range results {
-		if id := results[i].header.CurrentLeader.LeaderID; id >= 0 && w.version >= 16 && !slices.Contains(named, id) {
+		if id := results[i].header.CurrentLeader.LeaderID; id >= 0 && w.version >= 16 && p.replicaID < 0 && !slices.Contains(named, id) {
 			named = append(named, id)
 		}
 	}

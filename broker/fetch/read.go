@@ -93,7 +93,7 @@ func (p *poll) lastEpoch(at *place) int32 {
 func (f *Fetcher) find(image *cluster.Image, at *place) (*replica.Partition, *kerr.Error) {
 	t := image.TopicByID(at.id)
 	unknown := kerr.UnknownTopicID
-	if at.topic != "" || at.id == [16]byte{} && at.topic == "" {
+	if !at.byID {
 		t = image.Topic(at.topic)
 		unknown = kerr.UnknownTopicOrPartition
 	}

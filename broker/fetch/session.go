@@ -21,6 +21,7 @@ const (
 type place struct {
 	topic     string  // versions up to 12
 	id        uuid.ID // from 13 on
+	byID      bool
 	partition int32
 
 	offset       int64

@@ -123,6 +123,9 @@ func (w *produceWait) append(image *cluster.Image, t *cluster.Topic, req *kmsg.P
 		return
 	}
 	batch, err := record.Single(p.Records)
+	if err == nil && req.Version < 7 && !batch.Codec().Valid() {
+		err = record.ErrUnknownCodec
+	}
 	unread := err != nil // refused before the partition's log is looked at
 	switch {
 	case unread:

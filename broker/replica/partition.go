@@ -169,8 +169,8 @@ func (p *Partition) WhenDurable(end int64, acks int16, fn func(error)) {
 
 // ownAdvanced follows up after this replica's own end moved.
 func (p *Partition) ownAdvanced() {
+	p.advance() // first, so that who was answered with acks=1 finds its records
 	p.own.release(p.ownEnd())
-	p.advance()
 }
 
 // advance moves the watermark to what the in-sync replicas have, and tells who waits.
