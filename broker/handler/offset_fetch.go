@@ -54,40 +54,36 @@ func (h *handlers) offsetFetch(c *call.Call) {
 
 // fetchGroup asks the coordinator for what exists of one group's topics and adds the rest.
 func (h *handlers) fetchGroup(image *cluster.Image, req *kmsg.OffsetFetchRequest, asked *kmsg.OffsetFetchRequestGroup, done func(kmsg.OffsetFetchResponseGroup)) {
-	byID := req.Version >= 10
-	all := asked.Topics == nil
 	known := *asked
-	if !all {
+	if asked.Topics != nil {
 		known.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(asked.Topics))
 	}
-	for i := range asked.Topics {
-		t := &asked.Topics[i]
+	missing := make([]bool, len(asked.Topics))
+	var code int16
+	for i, t := range asked.Topics {
 		there := image.Topic(t.Topic)
-		if byID {
-			there = image.TopicByID(t.TopicID)
+		if req.Version >= 10 {
+			there, code = image.TopicByID(t.TopicID), kerr.UnknownTopicID.Code
 		}
-		if there == nil {
-			continue
+		if missing[i] = there == nil; !missing[i] {
+			t.Topic, t.TopicID = there.Name, there.ID
+			known.Topics = append(known.Topics, t)
 		}
-		if t.Topic, t.TopicID = there.Name, there.ID; t.TopicID == [16]byte{} {
-			continue
-		}
-		known.Topics = append(known.Topics, *t)
 	}
 	h.Groups.OffsetFetch(&known, req.RequireStable, func(g kmsg.OffsetFetchResponseGroup) {
 		switch {
 		case g.ErrorCode != 0:
-		case all:
+		case asked.Topics == nil:
 			g.Topics = existing(image, g.Topics)
 		default:
-			g.Topics = withUnknown(asked.Topics, g.Topics, byID)
+			g.Topics = withMissing(asked.Topics, missing, g.Topics, code)
 		}
 		done(g)
 	})
 }
 
-// withIDs names topics by id; those that are gone have none and are left out.
-func withIDs(image *cluster.Image, topics []kmsg.OffsetFetchResponseGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
+// existing leaves out topics that are gone, whose offsets soon will be, and names the others by id as well.
+func existing(image *cluster.Image, topics []kmsg.OffsetFetchResponseGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
 	kept := topics[:0]
 	for _, t := range topics {
 		if there := image.Topic(t.Topic); there != nil {
@@ -98,26 +94,25 @@ func withIDs(image *cluster.Image, topics []kmsg.OffsetFetchResponseGroupTopic) 
 	return kept
 }
 
-// withUnknown puts the topics whose id nobody knows between those that were found, as they were asked for.
-func withUnknown(image *cluster.Image, asked []kmsg.OffsetFetchRequestGroupTopic, found []kmsg.OffsetFetchResponseGroupTopic) []kmsg.OffsetFetchResponseGroupTopic {
+// withMissing puts the topics that are not there between those that were found, as they were asked for.
+func withMissing(asked []kmsg.OffsetFetchRequestGroupTopic, missing []bool, found []kmsg.OffsetFetchResponseGroupTopic, code int16) []kmsg.OffsetFetchResponseGroupTopic {
 	if len(found) == len(asked) {
 		return found
 	}
 	all := make([]kmsg.OffsetFetchResponseGroupTopic, 0, len(asked))
-	for _, t := range asked {
-		if image.TopicByID(t.TopicID) != nil && len(found) > 0 {
+	for i, t := range asked {
+		if !missing[i] && len(found) > 0 {
 			all, found = append(all, found[0]), found[1:]
 			continue
 		}
-		unknown := kmsg.NewOffsetFetchResponseGroupTopic()
-		unknown.TopicID = t.TopicID
+		none := kmsg.NewOffsetFetchResponseGroupTopic()
+		none.Topic, none.TopicID = t.Topic, t.TopicID
 		for _, n := range t.Partitions {
 			p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = n, -1, -1, kmsg.StringPtr("")
-			p.ErrorCode = kerr.UnknownTopicID.Code
-			unknown.Partitions = append(unknown.Partitions, p)
+			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = n, -1, -1, kmsg.StringPtr(""), code
+			none.Partitions = append(none.Partitions, p)
 		}
-		all = append(all, unknown)
+		all = append(all, none)
 	}
 	return all
 }
