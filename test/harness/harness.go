@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -100,7 +101,7 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 	}
 	args := append([]string{"serve", "--data-dir", o.DataDir, "--listen", o.Addr, "--admin-listen", "127.0.0.1:0"}, o.Args...)
 	b := &Broker{DataDir: o.DataDir, cmd: exec.Command(binary, args...), exited: make(chan struct{}), log: &tail{}}
-	b.cmd.Env = append(os.Environ(), o.Env...)
+	b.cmd.Env = append(ownEnviron(), o.Env...)
 	b.cmd.Stderr = b.log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := b.cmd.StdoutPipe()
@@ -124,6 +125,12 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 		b.Kill()
 		return nil, fmt.Errorf("the broker was not ready within %s\n%s", startLimit, b.log)
 	}
+}
+
+// ownEnviron is the environment without settings of the broker, which the test alone
+// decides on.
+func ownEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TIDEMARK_") })
 }
 
 // own starts the process and waits for its end on one locked thread: the kernel kills
