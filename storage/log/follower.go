@@ -27,7 +27,7 @@ func (l *Log) AppendAsFollower(batches []byte) error {
 		switch err := b.CheckCRC(); {
 		case err != nil:
 			bad = err
-		case b.LastOffsetDelta() < 0 || b.BaseOffset() < expected:
+		case b.LastOffsetDelta() < 0 || b.BaseOffset() < expected || b.NextOffset() <= b.BaseOffset():
 			bad = fmt.Errorf("%w: a batch at %d after offset %d", ErrUnexpectedOffset, b.BaseOffset(), expected)
 		default:
 			good += len(b)

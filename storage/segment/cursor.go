@@ -79,7 +79,7 @@ func (c *cursor) header(pos, next int64) (record.Batch, error) {
 		err = fmt.Errorf("%w: %d of %d bytes", record.ErrShort, c.size-pos, size)
 	case b.BaseOffset() < next || b.BaseOffset() < c.base:
 		err = fmt.Errorf("base offset is %d", b.BaseOffset())
-	case b.LastOffsetDelta() < 0 || b.LastOffset()-c.base > maxRelative:
+	case b.LastOffsetDelta() < 0 || b.NextOffset() <= b.BaseOffset() || b.LastOffset()-c.base > maxRelative:
 		err = fmt.Errorf("last offset delta is %d", b.LastOffsetDelta())
 	default:
 		return b, nil

@@ -21,9 +21,9 @@ type Metadata struct {
 // Encode is the content of the metadata file: Kafka's lines "version: 0" and "topic_id: " with the id, and where there are gaps a
 // third one, "gaps: true", which Kafka does not read.
 func (m Metadata) Encode() []byte {
-	b := fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", m.Topic)
+	b := fmt.Appendf(nil, "version: 0\ntopic_id: %s", m.Topic)
 	if m.Gaps {
-		b = append(b, "gaps: true\n"...)
+		b = append(b, "\ngaps: true"...)
 	}
 	return b
 }
