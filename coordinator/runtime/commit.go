@@ -203,11 +203,14 @@ func (s *shard[M]) endLocked(to State, why error) []answer {
 		return nil
 	}
 	s.state.Store(int32(to))
-	log := s.rt.log.Info
-	if to == Failed {
-		log = s.rt.log.Error
+	level := zap.InfoLevel
+	switch {
+	case to == Failed:
+		level = zap.ErrorLevel
+	case errors.Is(why, errStopping):
+		level = zap.DebugLevel
 	}
-	log("coordinator shard ended", zap.Int32("partition", s.partition), zap.Int32("epoch", s.epoch),
+	s.rt.log.Log(level, "coordinator shard ended", zap.Int32("partition", s.partition), zap.Int32("epoch", s.epoch),
 		zap.Stringer("was", from), zap.Stringer("now", to), zap.Error(why))
 	var answers []answer
 	for _, p := range s.mu.parked {

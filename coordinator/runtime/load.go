@@ -39,8 +39,12 @@ func (s *shard[M]) load(end int64, err error) {
 	if err == nil {
 		took := time.Since(began)
 		s.rt.metrics.loadSeconds.Observe(took.Seconds())
-		s.rt.log.Info("coordinator shard loaded", zap.Int32("partition", s.partition), zap.Int32("epoch", s.epoch),
-			zap.Int64("end", end), zap.Int("replayed", replayed), zap.Duration("took", took))
+		level := zap.InfoLevel
+		if replayed == 0 {
+			level = zap.DebugLevel // the view had it all
+		}
+		s.rt.log.Log(level, "coordinator shard loaded", zap.Int32("partition", s.partition), zap.Int32("epoch", s.epoch),
+			zap.Int64("end", end), zap.Int("batches", replayed), zap.Duration("took", took))
 		return
 	}
 	if errors.Is(err, errEnded) {

@@ -137,7 +137,10 @@ func (r *Runtime[M]) Load(id uuid.ID, partition, epoch int32, log Log) {
 	s.begin()
 }
 
-var errSuperseded = errors.New("led in a newer epoch")
+var (
+	errSuperseded = errors.New("led in a newer epoch")
+	errStopping   = errors.New("the broker stops")
+)
 
 // Unload stops serving a partition that was loaded in that epoch or an older one.
 func (r *Runtime[M]) Unload(partition, epoch int32) {
@@ -250,7 +253,7 @@ func (r *Runtime[M]) Close() {
 	}
 	r.mu.Unlock()
 	for _, s := range all {
-		s.end(Unloaded, errors.New("the broker stops"))
+		s.end(Unloaded, errStopping)
 	}
 	r.timers.close()
 	r.wg.Wait()
