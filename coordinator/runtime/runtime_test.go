@@ -239,6 +239,20 @@ func TestViewThatCannotBeWrittenFailsTheShard(t *testing.T) {
 	})
 }
 
+func TestOperationThatPanicsEndsTheLife(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		run := loaded(t, &memLog{}, newMemStore())
+		parked := run.add("x", 1)
+		require.NoError(t, run.Do(0, func(*tally, View) Outcome {
+			return Outcome{Then: func(*Tx) { panic("a bug") }}
+		}))
+		parked.is(t, ErrNotCoordinator)
+		run.log.commit(-1)
+		synctest.Wait()
+		require.Equal(t, map[string]string{"x": "1"}, run.table())
+	})
+}
+
 func TestCloseAnswersEverything(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		run := loaded(t, &memLog{}, newMemStore())

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,8 +103,21 @@ func (s *shard[M]) do(op func(M, View) Outcome) error {
 		s.mu.Unlock()
 		return err
 	}
-	s.leave(s.stepLocked(op))
+	s.leave(s.safelyLocked(op))
 	return nil
+}
+
+// safelyLocked is stepLocked for operations that may have a bug: one that panics ends the
+// shard's life, whose state nobody can trust then, but not the lock or the process. Its own
+// request stays without an answer.
+func (s *shard[M]) safelyLocked(op func(M, View) Outcome) (answers []answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.rt.log.Error("coordinator operation panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			answers = s.failLocked(fmt.Errorf("operation panicked: %v", p))
+		}
+	}()
+	return s.stepLocked(op)
 }
 
 func (s *shard[M]) admitLocked() error {
@@ -277,7 +291,7 @@ func (s *shard[M]) fire(e *entry) {
 		return
 	}
 	delete(s.mu.timers, e.key)
-	s.leave(s.stepLocked(func(m M, v View) Outcome { return m.Fire(v, e.key) }))
+	s.leave(s.safelyLocked(func(m M, v View) Outcome { return m.Fire(v, e.key) }))
 }
 
 // busyPause is how long a due timer waits when too much is pending in its shard.
