@@ -57,18 +57,18 @@ func (h *handlers) replaceConfigs(ctx context.Context, rr *kmsg.AlterConfigsRequ
 		if err != nil {
 			return nil, err
 		}
-		return own, checkKept(r, own)
+		return own, checkPermanent(r, own)
 	})
 }
 
-// checkKept refuses a replacement that takes away what has to be set.
-func checkKept(r resource, next map[string]string) error {
-	if !r.wide() {
+// checkPermanent refuses a replacement that takes away what has to be set for all brokers, or sets it for one.
+func checkPermanent(r resource, next map[string]string) error {
+	if r.table != config.Broker() {
 		return nil
 	}
 	for _, name := range config.Permanent() {
-		if _, kept := next[name]; !kept {
-			return config.CheckPermanent(name, true, true)
+		if _, set := next[name]; set != r.wide() {
+			return config.CheckPermanent(name, r.wide(), true)
 		}
 	}
 	return nil

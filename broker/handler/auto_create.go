@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 
@@ -57,34 +58,37 @@ func (h *handlers) autoSpec(image *cluster.Image, name string) cluster.TopicSpec
 	}
 }
 
-// internalSpec is the topic that a coordinator keeps its state in, with Kafka's settings for it. The replication factor is cut
-// to the brokers there are: a single broker has to be able to serve groups with the settings it starts with.
-func (h *handlers) internalSpec(image *cluster.Image, name string) (spec cluster.TopicSpec, internal bool) {
+// internalTopic says which of the broker's settings shape a coordinator's topic, and what else Kafka gives it.
+type internalTopic struct {
+	partitions, factor, segment string // names of settings
+	minISR                      string // the same; "" where the topic has none of its own
+	configs                     map[string]string
+}
+
+var internalTopics = map[string]internalTopic{
+	"__consumer_offsets": {"offsets.topic.num.partitions", "offsets.topic.replication.factor", "offsets.topic.segment.bytes", "",
+		map[string]string{"cleanup.policy": "compact", "compression.type": "producer"}},
+	"__transaction_state": {"transaction.state.log.num.partitions", "transaction.state.log.replication.factor",
+		"transaction.state.log.segment.bytes", "transaction.state.log.min.isr",
+		map[string]string{"cleanup.policy": "compact", "compression.type": "uncompressed", "unclean.leader.election.enable": "false"}},
+	"__share_group_state": {"share.coordinator.state.topic.num.partitions", "share.coordinator.state.topic.replication.factor",
+		"share.coordinator.state.topic.segment.bytes", "share.coordinator.state.topic.min.isr",
+		map[string]string{"cleanup.policy": "delete", "compression.type": "producer", "retention.ms": "-1"}},
+}
+
+// internalSpec is the topic that a coordinator keeps its state in. Replication factor and least in-sync set are cut to the
+// brokers there are: a single broker has to be able to serve groups with the settings it starts with.
+func (h *handlers) internalSpec(image *cluster.Image, name string) (cluster.TopicSpec, bool) {
+	t, internal := internalTopics[name]
+	if !internal {
+		return cluster.TopicSpec{}, false
+	}
 	l := h.layers(image, "")
-	number := func(setting string) string { return strconv.FormatInt(l.BrokerInt(setting), 10) }
-	make := func(partitions, factor string, configs map[string]string) (cluster.TopicSpec, bool) {
-		return cluster.TopicSpec{
-			Name:              name,
-			Partitions:        int32(l.BrokerInt(partitions)),
-			ReplicationFactor: int16(max(1, min(l.BrokerInt(factor), int64(len(image.Brokers))))),
-			Configs:           configs,
-		}, true
+	factor := max(1, min(l.BrokerInt(t.factor), int64(len(image.Brokers))))
+	configs := maps.Clone(t.configs)
+	configs["segment.bytes"] = l.BrokerString(t.segment)
+	if t.minISR != "" {
+		configs["min.insync.replicas"] = strconv.FormatInt(min(l.BrokerInt(t.minISR), factor), 10)
 	}
-	switch name {
-	case "__consumer_offsets":
-		return make("offsets.topic.num.partitions", "offsets.topic.replication.factor", map[string]string{
-			"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": number("offsets.topic.segment.bytes"),
-		})
-	case "__transaction_state":
-		return make("transaction.state.log.num.partitions", "transaction.state.log.replication.factor", map[string]string{
-			"cleanup.policy": "compact", "compression.type": "uncompressed", "segment.bytes": number("transaction.state.log.segment.bytes"),
-			"unclean.leader.election.enable": "false",
-		})
-	case "__share_group_state":
-		return make("share.coordinator.state.topic.num.partitions", "share.coordinator.state.topic.replication.factor", map[string]string{
-			"cleanup.policy": "delete", "compression.type": "uncompressed", "retention.ms": "-1",
-			"segment.bytes": number("share.coordinator.state.topic.segment.bytes"),
-		})
-	}
-	return cluster.TopicSpec{}, false
+	return cluster.TopicSpec{Name: name, Partitions: int32(l.BrokerInt(t.partitions)), ReplicationFactor: int16(factor), Configs: configs}, true
 }

@@ -89,7 +89,8 @@ func TestIncrementalChangesOfATopic(t *testing.T) {
 		answer    string // a prefix of code and message
 		key, want string
 	}{
-		{ops{op(set, "retention.ms", " 100 ")}, "", "retention.ms", "100 from 1"},
+		{ops{op(set, "retention.ms", " 100 ")}, "", "retention.ms", " 100  from 1"},
+		{ops{op(set, "retention.ms", "100")}, "", "retention.ms", "100 from 1"},
 		{ops{op(add, "cleanup.policy", "compact")}, "", "cleanup.policy", "delete,compact from 1"},
 		{ops{op(add, "cleanup.policy", "compact")}, "", "cleanup.policy", "delete,compact from 1"},
 		{ops{op(sub, "cleanup.policy", "delete")}, "", "cleanup.policy", "compact from 1"},
@@ -140,6 +141,7 @@ func TestAlterConfigsReplacesEverything(t *testing.T) {
 	require.Contains(t, f.replace(ofTopic, "t", "retention.ms", "-2"), "INVALID_CONFIG")
 	require.Contains(t, f.replace(ofLogger, "1", "root", "INFO"), "INVALID_REQUEST Unknown resource type 8")
 	require.Contains(t, f.replace(ofBroker, "", "log.cleaner.threads", "1"), "INVALID_CONFIG Cluster-level min.insync.replicas cannot be removed")
+	require.Contains(t, f.replace(ofBroker, "1", "min.insync.replicas", "1"), "INVALID_CONFIG Broker-level min.insync.replicas cannot be altered")
 	require.Empty(t, f.replace(ofBroker, "", "log.cleaner.threads", "1", "min.insync.replicas", "1"))
 	require.Empty(t, f.replace(ofTopic, "t"))
 	require.Nil(t, f.cluster.Image().Config("topic", "t"))
@@ -191,7 +193,10 @@ func TestAResourceNamedTwiceIsLeftAlone(t *testing.T) {
 func TestBrokerSettings(t *testing.T) {
 	f := newFixture(t, withSettings("num.partitions", "2"))
 	f.topic("t", 1)
-	require.Equal(t, "2 from 4", f.value(ofBroker, "1", "num.partitions"))
+	for key, want := range map[string]string{"num.partitions": "2 from 4", "node.id": "1 from 4", "broker.rack": "r1 from 4",
+		"advertised.listeners": "PLAINTEXT://here:9092,OTHER://there:9093 from 4"} {
+		require.Equal(t, want, f.value(ofBroker, "1", key))
+	}
 	require.Empty(t, f.alter(ofBroker, "", op(set, "message.max.bytes", "2000000")))
 	require.Equal(t, "2000000 from 3", f.value(ofBroker, "1", "message.max.bytes"))
 	require.Equal(t, "2000000 from 3", f.value(ofTopic, "t", "max.message.bytes"))
@@ -241,6 +246,7 @@ func TestTheBrokersLogLevel(t *testing.T) {
 	require.Equal(t, zap.DebugLevel, level.Level())
 	require.Contains(t, f.alter(ofLogger, "1", op(set, "no.such.logger", "INFO")), "INVALID_CONFIG Logger no.such.logger does not exist!")
 	require.Contains(t, f.alter(ofLogger, "1", op(set, "root", "LOUD")), "INVALID_CONFIG Cannot set the log level")
+	require.Contains(t, f.alter(ofLogger, "1", op(set, "root", "info")), "INVALID_CONFIG Cannot set the log level")
 	require.Contains(t, f.alter(ofLogger, "1", op(del, "root", "")), "INVALID_REQUEST")
 	require.Contains(t, f.alter(ofLogger, "77", op(set, "root", "INFO")), "INVALID_REQUEST")
 	require.Equal(t, "not listed", f.value(ofLogger, "1", "no.such.logger"))

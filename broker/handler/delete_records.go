@@ -18,12 +18,21 @@ func (h *handlers) deleteRecords(c *call.Call) {
 		rt := &req.Topics[i]
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = rt.Topic
-		out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(rt.Partitions))
+		out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, 0, len(rt.Partitions))
 		t := image.Topic(rt.Topic)
+		last := make(map[int32]int, len(rt.Partitions))
 		for n := range rt.Partitions {
-			rp, op := &rt.Partitions[n], &out.Partitions[n]
+			last[rt.Partitions[n].Partition] = n
+		}
+		for n := range rt.Partitions {
+			rp := &rt.Partitions[n]
+			if last[rp.Partition] != n {
+				continue // of a partition named twice the last counts, as in Kafka
+			}
+			op := kmsg.NewDeleteRecordsResponseTopicPartition()
 			start, err := h.deleteRecordsTo(t, rp.Partition, rp.Offset)
 			op.Partition, op.LowWatermark, op.ErrorCode = rp.Partition, start, h.code(err, "delete records")
+			out.Partitions = append(out.Partitions, op)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}

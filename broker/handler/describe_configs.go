@@ -1,7 +1,10 @@
 package handler
 
 import (
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -67,6 +70,7 @@ func (h *handlers) describeBroker(image *cluster.Image, name string, d *configAn
 		if err != nil {
 			return err
 		}
+		l.Start = h.shownStart(image)
 		d.table(config.Broker(), l)
 		d.strangers(l.OneBroker, config.FromBroker)
 		d.strangers(l.AllBrokers, config.FromAllBrokers)
@@ -83,6 +87,34 @@ func (h *handlers) describeBroker(image *cluster.Image, name string, d *configAn
 	return nil
 }
 
+// shownStart is what this broker was started with, under Kafka's names also for what is told by other means than settings.
+func (h *handlers) shownStart(image *cluster.Image) map[string]string {
+	shown := maps.Clone(h.Start)
+	if shown == nil {
+		shown = map[string]string{}
+	}
+	id := strconv.Itoa(int(h.BrokerID))
+	shown["broker.id"], shown["node.id"] = id, id
+	if h.Disk != nil {
+		shown["log.dirs"] = h.Disk.Path()
+	}
+	b := image.Broker(h.BrokerID)
+	if b == nil {
+		return shown
+	}
+	if b.Rack != "" {
+		shown["broker.rack"] = b.Rack
+	}
+	var advertised, protocols []string
+	for _, l := range b.Listeners {
+		advertised = append(advertised, l.Name+"://"+l.Host+":"+strconv.Itoa(int(l.Port)))
+		protocols = append(protocols, l.Name+":"+l.Protocol)
+	}
+	shown["advertised.listeners"], shown["listeners"] = strings.Join(advertised, ","), strings.Join(advertised, ",")
+	shown["listener.security.protocol.map"] = strings.Join(protocols, ",")
+	return shown
+}
+
 func (h *handlers) describeLoggers(name string, d *configAnswer) error {
 	if name == "" {
 		return refuse(kerr.InvalidRequest, "Broker id must not be empty")
@@ -95,7 +127,6 @@ func (h *handlers) describeLoggers(name string, d *configAnswer) error {
 	}
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
 	out.Name, out.Value, out.Source = rootLogger, kmsg.StringPtr(h.levelName()), sourceLogger
-	out.ConfigType = kmsg.ConfigType(config.String)
 	d.out = append(d.out, out)
 	return nil
 }

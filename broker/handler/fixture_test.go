@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +12,11 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/protocol/record"
+	"github.com/tidemark-mq/tidemark/storage/logdir"
+	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
 // fixture is the handlers of one broker over a cluster in memory.
@@ -49,6 +54,49 @@ func newFixture(t *testing.T, change ...func(*Deps)) *fixture {
 	f.registry, err = New(f.deps)
 	require.NoError(t, err)
 	return f
+}
+
+// newHostFixture is newFixture with partitions that hold records, in a data directory in memory.
+func newHostFixture(t *testing.T, change ...func(*Deps)) *fixture {
+	t.Helper()
+	dir, err := logdir.Open(logdir.Options{FS: vfs.NewCrash(1), Dir: "data", BrokerID: 1, NoCleaner: true, Log: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dir.Close()) })
+	f := newFixture(t, append(change, func(d *Deps) {
+		d.Disk = dir
+		d.Replicas = replica.New(replica.Options{Dir: dir, BrokerID: 1, Start: d.Start, Log: d.Log})
+	})...)
+	f.cluster.OnFence(f.deps.Replicas.SetFenced)
+	f.cluster.OnChange(f.deps.Replicas.Apply)
+	t.Cleanup(f.deps.Replicas.Close)
+	return f
+}
+
+// batch is a batch of records with the given times in ms, a value each.
+func batch(spec record.Spec, times ...int64) []byte {
+	var b record.Builder
+	b.Reset(spec)
+	for _, ms := range times {
+		b.Append(ms, []byte("key"), []byte("value"))
+	}
+	built, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	return slices.Clone(built)
+}
+
+// produce appends to partition 0 of a topic and answers the code's name and base offset.
+func (f *fixture) produce(t *cluster.Topic, records []byte) (code string, base int64) {
+	f.t.Helper()
+	req := at(13, kmsg.NewPtrProduceRequest())
+	req.Acks, req.TimeoutMillis = -1, 5000
+	rt, rp := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
+	rp.Records = records
+	rt.TopicID, rt.Partitions = t.ID, []kmsg.ProduceRequestTopicPartition{rp}
+	req.Topics = []kmsg.ProduceRequestTopic{rt}
+	p := do[*kmsg.ProduceResponse](f, req).Topics[0].Partitions[0]
+	return named(p.ErrorCode), p.BaseOffset
 }
 
 // do asks through the front door.

@@ -40,6 +40,9 @@ func (h *handlers) incrementalAlterConfigs(c *call.Call) {
 func (h *handlers) alterIncrementally(ctx context.Context, rr *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
 	names := make([]string, len(rr.Configs))
 	for i := range rr.Configs {
+		if op := rr.Configs[i].Op; op < kmsg.IncrementalAlterConfigOpSet || op > kmsg.IncrementalAlterConfigOpSubtract {
+			return kerr.UnknownServerError // as Kafka
+		}
 		names[i] = rr.Configs[i].Name
 	}
 	err := checkKeys(names, func(i int) bool {
@@ -87,8 +90,6 @@ func (h *handlers) applyOps(image *cluster.Image, r resource, next map[string]st
 				return nil, err
 			}
 			next[op.Name] = list
-		default:
-			return nil, kerr.UnknownServerError // as Kafka
 		}
 		changed = append(changed, op.Name)
 	}

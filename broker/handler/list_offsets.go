@@ -19,6 +19,7 @@ func (h *handlers) listOffsets(c *call.Call) {
 	req := c.Request.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	image := h.Cluster.Image()
+	named := timesNamed(req)
 	for i := range req.Topics {
 		rt := &req.Topics[i]
 		if len(rt.Partitions) == 0 {
@@ -28,23 +29,36 @@ func (h *handlers) listOffsets(c *call.Call) {
 		out.Topic = rt.Topic
 		out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, 0, len(rt.Partitions))
 		t := image.Topic(rt.Topic)
-		times := make(map[int32]int, len(rt.Partitions))
-		for n := range rt.Partitions {
-			times[rt.Partitions[n].Partition]++
-		}
 		for n := range rt.Partitions {
 			rp := &rt.Partitions[n]
-			switch named := times[rp.Partition]; {
-			case named == 1:
+			at := topicPartition{rt.Topic, rp.Partition}
+			switch times := named[at]; {
+			case times == 1:
 				out.Partitions = append(out.Partitions, h.listOffset(req, t, rp))
-			case named > 1:
+			case times > 1:
 				out.Partitions = append(out.Partitions, h.noOffset(rp.Partition, kerr.InvalidRequest))
-				times[rp.Partition] = 0 // answered
+				named[at] = 0 // answered
 			}
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	c.Reply(call.Response{Message: resp})
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+func timesNamed(req *kmsg.ListOffsetsRequest) map[topicPartition]int {
+	named := make(map[topicPartition]int, len(req.Topics))
+	for i := range req.Topics {
+		rt := &req.Topics[i]
+		for n := range rt.Partitions {
+			named[topicPartition{rt.Topic, rt.Partitions[n].Partition}]++
+		}
+	}
+	return named
 }
 
 // sinceVersion is the version that brought each timestamp that is no time.
@@ -54,12 +68,15 @@ var sinceVersion = map[int64]int16{
 }
 
 func (h *handlers) listOffset(req *kmsg.ListOffsetsRequest, t *cluster.Topic, rp *kmsg.ListOffsetsRequestTopicPartition) kmsg.ListOffsetsResponseTopicPartition {
-	p, err := h.partition(t, rp.Partition)
-	if err != nil {
-		return h.noOffset(rp.Partition, err)
+	if req.IsolationLevel < 0 || req.IsolationLevel > 1 {
+		return h.noOffset(rp.Partition, kerr.UnknownServerError) // as Kafka
 	}
 	if since, special := sinceVersion[rp.Timestamp]; rp.Timestamp < 0 && (!special || req.Version < since) {
 		return h.noOffset(rp.Partition, kerr.UnsupportedVersion)
+	}
+	p, err := h.partition(t, rp.Partition)
+	if err != nil {
+		return h.noOffset(rp.Partition, err)
 	}
 	epoch := int32(-1)
 	if req.Version >= 4 {

@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"strings"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap/zapcore"
@@ -44,7 +42,7 @@ func (h *handlers) alterLoggers(rr *kmsg.IncrementalAlterConfigsRequestResource,
 		return nil
 	}
 	for i := range rr.Configs {
-		h.LogLevel.SetLevel(levels[strings.ToUpper(*rr.Configs[i].Value)])
+		h.LogLevel.SetLevel(levels[*rr.Configs[i].Value])
 	}
 	return nil
 }
@@ -55,15 +53,13 @@ func (h *handlers) checkLogger(op *kmsg.IncrementalAlterConfigsRequestResourceCo
 	}
 	switch op.Op {
 	case kmsg.IncrementalAlterConfigOpSet:
-		if _, known := levels[strings.ToUpper(*op.Value)]; !known {
+		if _, known := levels[*op.Value]; !known {
 			return refuse(kerr.InvalidConfig, "Cannot set the log level of %s to %s as it is not a supported log level. "+
 				"Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN", op.Name, *op.Value)
 		}
 		return nil
 	case kmsg.IncrementalAlterConfigOpDelete:
 		return refuse(kerr.InvalidRequest, "Removing the log level of the %s logger is not allowed", op.Name)
-	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
-		return refuse(kerr.InvalidRequest, "%s operation is not allowed for the BROKER_LOGGER resource", op.Op)
 	}
-	return kerr.UnknownServerError // as Kafka
+	return refuse(kerr.InvalidRequest, "%s operation is not allowed for the BROKER_LOGGER resource", op.Op)
 }

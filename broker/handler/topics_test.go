@@ -131,10 +131,10 @@ func TestCreateTopicsAnswersTheEffectiveSettings(t *testing.T) {
 	}
 	require.Len(t, got, 37)
 	require.Equal(t, "2 from 1", got["retention.ms"], "the last of two counts")
-	require.Equal(t, "compact,delete from 1", got["cleanup.policy"])
+	require.Equal(t, " compact , delete  from 1", got["cleanup.policy"])
 	require.Equal(t, "77 from 4", got["max.message.bytes"])
 	require.Equal(t, "1 from 5", got["flush.messages"])
-	require.Equal(t, map[string]string{"retention.ms": "2", "cleanup.policy": "compact,delete"}, f.cluster.Image().Config("topic", "t"))
+	require.Equal(t, map[string]string{"retention.ms": "2", "cleanup.policy": " compact , delete "}, f.cluster.Image().Config("topic", "t"))
 }
 
 func TestCreateTopicsOnlyValidated(t *testing.T) {

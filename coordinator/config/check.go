@@ -45,18 +45,13 @@ func oneOf(values ...string) func(string, string) error {
 	}
 }
 
-// someOf admits a list of the given values, each at most once; the empty list too.
+// someOf admits a list of the given values; the empty list too.
 func someOf(values ...string) func(string, string) error {
 	return func(name, value string) error {
-		seen := map[string]bool{}
 		for _, v := range Split(value) {
 			if !slices.Contains(values, v) {
 				return invalidf("Invalid value %s for configuration %s: String must be one of: %s", v, name, strings.Join(values, ", "))
 			}
-			if seen[v] {
-				return invalidf("Configuration '%s' values must not be duplicated: %s is there twice", name, v)
-			}
-			seen[v] = true
 		}
 		return nil
 	}

@@ -43,7 +43,7 @@ func TestValuesAreCheckedAsKafkaDoes(t *testing.T) {
 		{Topic(), "retention.ms", " 100 ", "100"}, {Topic(), "retention.ms", "-1", "-1"}, {Topic(), "retention.ms", "-2", ""},
 		{Topic(), "retention.ms", "abc", ""}, {Topic(), "max.message.bytes", "2147483648", ""},
 		{Topic(), "cleanup.policy", "compact, delete", "compact,delete"}, {Topic(), "cleanup.policy", "melt", ""},
-		{Topic(), "cleanup.policy", "compact,compact", ""}, {Topic(), "cleanup.policy", "", ""},
+		{Topic(), "cleanup.policy", "compact,compact", "compact,compact"}, {Topic(), "cleanup.policy", "", ""},
 		{Topic(), "segment.bytes", "1048575", ""}, {Topic(), "segment.bytes", "1048576", "1048576"},
 		{Topic(), "min.cleanable.dirty.ratio", "1", "1.0"}, {Topic(), "min.cleanable.dirty.ratio", "1.1", ""},
 		{Topic(), "preallocate", "TRUE", "true"}, {Topic(), "preallocate", "yes", ""},
@@ -96,6 +96,18 @@ func TestOlderNamesInLargerUnits(t *testing.T) {
 	both := Layers{Start: map[string]string{"log.retention.hours": "1", "log.retention.ms": "5"}}
 	require.Equal(t, int64(5), both.Topic().RetentionMs)
 	require.Equal(t, int64(-1), Layers{Start: map[string]string{"log.retention.hours": "-1"}}.Topic().RetentionMs)
+}
+
+// What was written is what is read back, while the broker acts on what it means.
+func TestValuesStayAsTheyWereGiven(t *testing.T) {
+	own, err := ValidateTopic(map[string]string{"cleanup.policy": " compact , delete ", "retention.ms": " 5 ", "preallocate": "TRUE"}, Layers{})
+	require.NoError(t, err)
+	l := Layers{Own: own}
+	k, _ := Topic().Key("cleanup.policy")
+	require.Equal(t, " compact , delete ", *l.Describe(Topic(), k).Value)
+	require.True(t, l.Topic().Compact)
+	require.True(t, l.Topic().Delete)
+	require.Equal(t, int64(5), l.Topic().RetentionMs)
 }
 
 func TestDefaultIsSyncedBeforeAcknowledged(t *testing.T) {

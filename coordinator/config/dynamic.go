@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -16,13 +17,9 @@ func (m malformed) Unwrap() []error { return []error{ErrMalformed, m.error} }
 
 // ValidateBroker checks what is to be set while brokers run, on one of them or, with
 // wide, on all. next is the whole set as it will be, changed the names this change
-// sets; it answers next in canonical form. Settings nobody knows are kept as they are:
-// a plugin may know them. The error is [ErrMalformed].
+// sets; it answers a copy of next. Settings nobody knows are kept: a plugin may know
+// them. The error is [ErrMalformed].
 func ValidateBroker(next map[string]string, changed []string, wide bool) (map[string]string, error) {
-	out := make(map[string]string, len(next))
-	for name, value := range next {
-		out[name] = value
-	}
 	var fixed, single []string
 	slices.Sort(changed)
 	for _, name := range changed {
@@ -37,11 +34,9 @@ func ValidateBroker(next map[string]string, changed []string, wide bool) (map[st
 			single = append(single, name)
 			continue
 		}
-		v, err := k.Parse(next[name])
-		if err != nil {
+		if _, err := k.Parse(next[name]); err != nil {
 			return nil, malformed{err}
 		}
-		out[name] = v
 	}
 	switch {
 	case len(fixed) > 0:
@@ -49,7 +44,7 @@ func ValidateBroker(next map[string]string, changed []string, wide bool) (map[st
 	case len(single) > 0:
 		return nil, malformed{invalidf("Cannot update these configs at default cluster level, broker id must be specified: [%s]", strings.Join(single, ", "))}
 	}
-	return out, nil
+	return maps.Clone(next), nil
 }
 
 // perBroker tells which settings make sense for one broker only: where it listens and

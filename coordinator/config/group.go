@@ -100,6 +100,8 @@ func ValidateGroup(own map[string]string, behind Layers) (map[string]string, err
 	return out, nil
 }
 
+// parseAll checks a set of settings one by one and answers a copy of it. Values stay as
+// they were given: who writes one wants to read the same.
 func parseAll(t *Table, own map[string]string, unknown string) (map[string]string, error) {
 	out := make(map[string]string, len(own))
 	for _, name := range slices.Sorted(maps.Keys(own)) { // in order, so that the same fault is named each time
@@ -107,11 +109,10 @@ func parseAll(t *Table, own map[string]string, unknown string) (map[string]strin
 		if !ok {
 			return nil, invalidf(unknown, name)
 		}
-		v, err := k.Parse(own[name])
-		if err != nil {
+		if _, err := k.Parse(own[name]); err != nil {
 			return nil, err
 		}
-		out[name] = v
+		out[name] = own[name]
 	}
 	return out, nil
 }

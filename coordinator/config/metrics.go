@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,18 +33,26 @@ func clientMatch(name, value string) error {
 	return nil
 }
 
-// ValidateClientMetrics checks the settings of a subscription; see [ValidateTopic]. All
-// but a bad match is [ErrMalformed].
+// ValidateClientMetrics checks the settings of a subscription; see [ValidateTopic]. A
+// name nobody knows and an interval out of bounds are [ErrMalformed].
 func ValidateClientMetrics(own map[string]string) (map[string]string, error) {
-	out, err := parseAll(ClientMetrics(), own, "Unknown client metrics configuration name: %s")
-	if _, bad := own["match"]; err != nil && bad {
-		only := map[string]string{"match": own["match"]}
-		if _, fault := parseAll(ClientMetrics(), only, ""); fault != nil {
-			return nil, fault
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		k, known := ClientMetrics().Key(name)
+		if !known {
+			return nil, malformed{invalidf("Unknown client metrics configuration: %s", name)}
+		}
+		v, err := k.canonical(own[name])
+		if err != nil {
+			return nil, err
+		}
+		if k.check == nil {
+			continue
+		}
+		if err := k.check(name, v); name == "match" && err != nil {
+			return nil, err
+		} else if err != nil {
+			return nil, malformed{err}
 		}
 	}
-	if err != nil {
-		return nil, malformed{err}
-	}
-	return out, nil
+	return maps.Clone(own), nil
 }

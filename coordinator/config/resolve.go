@@ -1,6 +1,9 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Source says which layer a value came from, with the numbers of DescribeConfigs.
 type Source int8
@@ -126,14 +129,14 @@ func ownSource(t *Table) Source {
 }
 
 func times(value string, unit int64) string {
-	n, err := strconv.ParseInt(value, 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 	if err != nil || n < 0 {
 		return "-1"
 	}
 	return strconv.FormatInt(n*unit, 10)
 }
 
-// value is the effective value of a setting that has a default.
+// value is the effective value of a setting, in canonical form; "" when it has none.
 func (l Layers) value(t *Table, name string) string {
 	k, ok := t.Key(name)
 	if !ok {
@@ -142,6 +145,9 @@ func (l Layers) value(t *Table, name string) string {
 	e := l.Describe(t, k)
 	if e.Value == nil {
 		return ""
+	}
+	if v, err := k.canonical(*e.Value); err == nil {
+		return v
 	}
 	return *e.Value
 }

@@ -89,8 +89,8 @@ func noTieredStorage(name, value string) error {
 	return nil
 }
 
-// ValidateTopic checks a topic's own settings, each and together, and answers them in
-// canonical form. The error is [ErrInvalid].
+// ValidateTopic checks a topic's own settings, each and together, and answers a copy of
+// them, as they were given. The error is [ErrInvalid].
 func ValidateTopic(own map[string]string, behind Layers) (map[string]string, error) {
 	out, err := parseAll(Topic(), own, "Unknown topic config name: %s")
 	if err != nil {
