@@ -110,7 +110,8 @@ func (l *Log) writeLocked(batches []byte, base, end, nowMs int64) error {
 	if err != nil {
 		return l.writeFailed(err)
 	}
-	epoch := noEpochAppended
+	l.on.dirtyEpochs, l.on.newEpoch = l.on.dirtyEpochs || l.on.newEpoch, false
+	epoch := int32(noEpoch)
 	for rest := batches; len(rest) > 0; {
 		b := record.Batch(rest[:record.Batch(rest).Size()])
 		rest = rest[len(b):]
@@ -127,8 +128,6 @@ func (l *Log) writeLocked(batches []byte, base, end, nowMs int64) error {
 	}
 	return nil
 }
-
-const noEpochAppended int32 = -1
 
 // noteBatchLocked takes an appended batch's producer into account.
 func (l *Log) noteBatchLocked(s *segment.Segment, b record.Batch, nowMs int64) error {

@@ -10,25 +10,30 @@ import (
 // noEpoch is Kafka's undefined epoch and offset.
 const noEpoch = -1
 
-// AssignEpoch notes that a leader of this epoch begins at the log's end. It reaches the disk with the next sync.
+// AssignEpoch notes that a leader of this epoch begins at the log's end. It reaches the disk with the first record of that epoch, so
+// that leaders that come and go cost idle logs nothing.
 func (l *Log) AssignEpoch(epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.assignEpochLocked(epoch, l.end.Load())
+	dirty := l.on.dirtyEpochs
+	if l.assignEpochLocked(epoch, l.end.Load()) {
+		l.on.dirtyEpochs, l.on.newEpoch = dirty, true
+	}
 }
 
 // assignEpochLocked adds an epoch that begins at offset. Entries that begin there or later, or are of that epoch or a later one,
-// held no records and go, so that epochs and offsets both rise.
-func (l *Log) assignEpochLocked(epoch int32, offset int64) {
+// held no records and go, so that epochs and offsets both rise. It answers whether anything changed.
+func (l *Log) assignEpochLocked(epoch int32, offset int64) bool {
 	old := *l.epochs.Load()
 	if n := len(old); epoch < 0 || n > 0 && old[n-1].Epoch == epoch {
-		return
+		return false
 	}
 	keep := len(old)
 	for keep > 0 && (old[keep-1].Epoch >= epoch || old[keep-1].Start >= offset) {
 		keep--
 	}
 	l.setEpochsLocked(append(slices.Clone(old[:keep]), segment.EpochEntry{Epoch: epoch, Start: offset}))
+	return true
 }
 
 func (l *Log) setEpochsLocked(entries []segment.EpochEntry) {

@@ -54,7 +54,8 @@ type appendState struct {
 	dirtyDir    bool               // names in the directory are not synced
 	dirtyParent bool               // nor is the directory's own
 	dirtyMeta   bool               // partition.metadata is not synced
-	dirtyEpochs bool               // the epoch file is not what epochs is
+	dirtyEpochs bool               // the epoch file has to be written
+	newEpoch    bool               // it has to be once there is a record of the last epoch
 	snapshots   []int64            // offsets of producer snapshots that are not synced
 	snapshotAt  int64              // offset of the newest one
 }

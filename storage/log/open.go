@@ -117,6 +117,9 @@ func (l *Log) restore(s *State) (ok bool, err error) {
 	l.removeLeftovers(d)
 	l.setSegments(list)
 	l.epochs.Store(&s.Epochs)
+	if n := len(s.Epochs); n > 0 {
+		l.on.newEpoch = s.Epochs[n-1].Start >= s.End
+	}
 	l.on.gaps, l.on.snapshotAt, l.on.jitter = s.Gaps, s.SnapshotAt, l.newJitter()
 	l.cleanedTo.Store(max(l.CleanedTo(), s.CleanedTo))
 	l.startAt(s.Start, s.End)

@@ -32,8 +32,8 @@ type Hooks struct {
 	// Void is called by a truncation after the log is synced and before anything is cut. When it returns nil, a recovery
 	// point of at most end, and the fact that journal entries written so far are void, are durable.
 	Void func(end int64) error
-	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable. Without it, a
-	// crash may bring back some of the segments that were removed.
+	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable. Only
+	// TruncateFullyAndStartAt may lower it. Without it, a crash may bring back some of the segments that were removed.
 	StartMoved func(start int64) error
 }
 

@@ -292,6 +292,25 @@ func TestCleanStopReadsNoSegment(t *testing.T) {
 	}
 }
 
+// A new leader that writes nothing costs no sync, and is not forgotten either.
+func TestEpochWithoutRecords(t *testing.T) {
+	disk := vfs.NewCrash(1)
+	w := newWorld(t, disk, testConfig())
+	w.fill2(1, 0)
+	w.stop()
+	before := disk.Ops()
+	for epoch := int32(1); epoch < 4; epoch++ {
+		w.l.AssignEpoch(epoch)
+		w.stop()
+		require.Equal(t, epoch, w.l.LatestEpoch())
+	}
+	require.Equal(t, before, disk.Ops())
+	w.fill2(1, 3)
+	require.NoError(t, w.sync())
+	w.crash(disk.PowerCutAll())
+	require.Equal(t, []int32{0, 3}, []int32{w.l.EpochOf(0), w.l.EpochOf(1)})
+}
+
 // A clean stop that the directory does not bear out is none.
 func TestCleanStopIsNotBelievedBlindly(t *testing.T) {
 	disk := vfs.NewCrash(1)
