@@ -62,6 +62,7 @@ type Broker struct {
 	err      error         // of failed; valid after it is closed
 	done     chan struct{} // closed by Stop: the watch for failures ends
 	watch    sync.WaitGroup
+	stopTrim context.CancelFunc
 }
 
 type boundListener struct {
@@ -91,6 +92,9 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		}
 	}
 	b.watchFailures()
+	trimming, stop := context.WithCancel(context.Background())
+	b.watch.Go(func() { trimMemory(trimming) })
+	b.stopTrim = stop
 	return b, nil
 }
 
@@ -215,6 +219,7 @@ func (b *Broker) startGroups(context.Context) error {
 			OffsetMetadataMaxSize: int(l.BrokerInt("offset.metadata.max.bytes")),
 			OffsetsRetention:      time.Duration(l.BrokerInt("offsets.retention.minutes")) * time.Minute,
 			RetentionInterval:     ms(l.BrokerInt("offsets.retention.check.interval.ms")),
+			CommitTimeout:         ms(l.BrokerInt("offsets.commit.timeout.ms")),
 		},
 		Log: b.log.Named("group"), Metrics: b.registry,
 	})
@@ -385,6 +390,9 @@ func (b *Broker) Addresses() string {
 // as waiting for clients goes; the flush at the end is never cut short.
 func (b *Broker) Stop(ctx context.Context) error {
 	close(b.done)
+	if b.stopTrim != nil {
+		b.stopTrim()
+	}
 	b.watch.Wait()
 	var failures []error
 	for i := len(b.stops) - 1; i >= 0; i-- {

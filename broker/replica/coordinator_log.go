@@ -25,7 +25,9 @@ func (c CoordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
 		return done.Base, nil
 	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrOffline):
 		return 0, errors.Join(runtime.ErrNotLeader, err)
-	case errors.Is(err, record.ErrTooLarge), errors.Is(err, log.ErrAboveSegment), errors.Is(err, ErrDiskFull):
+	case errors.Is(err, record.ErrTooLarge), errors.Is(err, log.ErrAboveSegment):
+		return 0, errors.Join(runtime.ErrTooLarge, err)
+	case errors.Is(err, ErrDiskFull):
 		return 0, errors.Join(runtime.ErrRefused, err)
 	}
 	return 0, errors.Join(runtime.ErrUnknown, err)
@@ -33,7 +35,14 @@ func (c CoordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
 
 // WhenCommitted runs fn once: when the watermark reached end, or with the reason why it
 // never will.
-func (c CoordinatorLog) WhenCommitted(end int64, fn func(error)) { c.p.WhenDurable(end, -1, fn) }
+func (c CoordinatorLog) WhenCommitted(end int64, fn func(error)) {
+	c.p.WhenDurable(end, -1, func(err error) {
+		if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrStopped) || errors.Is(err, ErrOffline) || errors.Is(err, ErrUnknown) {
+			err = errors.Join(runtime.ErrNotLeader, err)
+		}
+		fn(err)
+	})
+}
 
 // Read answers whole batches from the one that holds offset from, also above the
 // watermark, at most maxBytes of them but at least one; none at the log's end.

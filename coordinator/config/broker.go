@@ -32,7 +32,7 @@ var live = func() map[string]bool {
 		log.roll.hours log.roll.jitter.hours log.roll.jitter.ms log.roll.ms log.segment.bytes log.segment.delete.delay.ms
 		max.connections max.connections.per.ip max.decompressed.message.bytes max.incremental.fetch.session.cache.slots
 		max.request.partition.size.limit message.max.bytes min.insync.replicas node.id num.partitions
-		offset.metadata.max.bytes offsets.retention.check.interval.ms offsets.retention.minutes
+		offset.metadata.max.bytes offsets.commit.timeout.ms offsets.retention.check.interval.ms offsets.retention.minutes
 		offsets.topic.num.partitions offsets.topic.replication.factor offsets.topic.segment.bytes
 		producer.id.expiration.ms queued.max.request.bytes socket.request.max.bytes unclean.leader.election.enable`) {
 		m[name] = true
