@@ -137,7 +137,9 @@ func (b *Broker) advertised(bound server.Endpoint) server.Endpoint {
 		return a
 	}
 	if bound.Host == "" || bound.Host == "0.0.0.0" || bound.Host == "::" {
-		bound.Host = hostname()
+		if bound.Host = b.plan.Hostname; bound.Host == "" {
+			bound.Host = "localhost"
+		}
 	}
 	return bound
 }

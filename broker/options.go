@@ -20,6 +20,7 @@ type Options struct {
 	Listen      []string          // [NAME=]host:port, at least one; port 0 picks a free one
 	Advertise   []string          // [NAME=]host:port, what clients are told; as listened where a name is missing
 	AdminListen string            // host:port of the admin HTTP listener; empty for none
+	Hostname    string            // what clients are told for a listener on all addresses; "" means localhost
 	BrokerID    int32             // 0 or more
 	Rack        string            // rack or zone; empty for none
 	Etcd        []string          // client URLs of an etcd cluster; none means embedded

@@ -88,7 +88,8 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 }
 
 func (s settings) options(log *zap.Logger, level zap.AtomicLevel) broker.Options {
-	return broker.Options{DataDir: s.DataDir, Listen: s.Listen, Advertise: s.Advertise, AdminListen: s.AdminListen,
+	hostname, _ := os.Hostname() // without one, clients are told localhost
+	return broker.Options{Hostname: hostname, DataDir: s.DataDir, Listen: s.Listen, Advertise: s.Advertise, AdminListen: s.AdminListen,
 		BrokerID: s.BrokerID, Rack: s.Rack, Etcd: s.Etcd, Settings: s.Set, Insecure: s.Insecure, Log: log, LogLevel: &level}
 }
 
