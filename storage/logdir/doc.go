@@ -1,25 +1,38 @@
-// Package logdir is one data directory: its lock and identity, the logs in it, the flusher that makes them durable, the
-// small facts about them, and what is done for them in the background.
+// Package logdir is one data directory: its lock and identity, the logs in it, the flusher that makes them durable, recovery
+// after a crash, and what goes on in the background: checkpoints, retention, cleaning, watching the disk's free space.
 //
-//	<dir>/.lock             held while in use
-//	<dir>/meta.properties   whose directory this is
-//	<dir>/clean             there after an orderly stop only: restart then reads no log
-//	<dir>/views/            Pebble: the coordinators' views, and this package's facts about logs
-//	<dir>/journal/          the shared write-ahead journal
-//	<dir>/logs/<topic>-<n>/ segments and their side files
+// # Layout
 //
-// # Starting
+//	.lock             held while the directory is in use
+//	meta.properties   whose directory this is (identity.go)
+//	clean-shutdown    there after a clean stop, until the next start's Activate
+//	failed-sync       there after a failed sync, until a start has recovered from it
+//	kv/               the key-value store: facts about logs (facts.go), and views of coordinators
+//	journal/          the shared journal (storage/journal)
+//	logs/<topic>-<n>  the partitions (storage/log); with the suffix -delete, those waiting to be removed
+//	rescue/           journal entries of logs that are offline (rescue.go)
 //
-// [Open] locks the directory, compares identity, and learns how the last life ended: from the clean mark, whose facts
-// are believed, or from the journal. [Dir.OpenLog] then opens each log the metadata knows, several at a time, recovering
-// it where the stop was not clean. [Dir.Activate] ends recovery: what was recovered is synced and its recovery points
-// are recorded, the journal is made void, and from then on appends are flushed. Logs opened later are new ones.
+// # A life
 //
-// The clean mark is removed, durably, before Open returns: whatever this life acknowledges can only be believed after
-// recovery or another clean stop.
+// [Open] takes the lock, reads the facts and, after anything but a clean stop, the journal. [Dir.OpenLog] opens or recovers one log;
+// many may be opened at a time. [Dir.Activate], once the logs are open, records what recovery found, removes the clean-shutdown
+// marker and starts the flusher; nothing may be appended before. It is called again after logs were opened later. [Dir.Close] closes
+// the logs and leaves the marker, by which the next start reads neither journal nor segments.
 //
-// # Failure
+// # What is durable when
 //
-// A failed sync, of the journal or a segment or Pebble, ends the directory's life (durability rule 11): Failed is closed,
-// nothing is acknowledged any more, Close writes no clean mark.
+// A fact about a log is durable before anything that depends on it is acknowledged or removed: that a log exists, before its first
+// append is told as flushed; a recovery point, before the journal is recycled; a log start, before segments below it go. Recovery
+// never acknowledges by accident: logs are synced up to their ends, recovery points recorded, and only then the journal is
+// declared void and written again (durability rules 6 to 8).
+//
+// A log that is neither among the facts nor on disk has been deleted, whatever the journal still says of it. A deletion
+// therefore removes the facts and writes a void, durably, then renames the directory; what is left of it after a crash belongs to
+// nobody and is a stray. Nothing is synced for it: none of it is to survive.
+//
+// # Owner, goroutines, locks
+//
+// The broker owns the Dir. The Dir owns the flusher's goroutines, one for retention, one that watches free space, one for the
+// cleaner, one that removes directories, and one that waits for failures; none per log. Dir.mu guards the table of logs and is
+// not held over I/O.
 package logdir

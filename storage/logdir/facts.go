@@ -2,133 +2,123 @@ package logdir
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 	"github.com/tidemark-mq/tidemark/storage/journal"
 	"github.com/tidemark-mq/tidemark/storage/kv"
-	"github.com/tidemark-mq/tidemark/storage/log"
 )
 
-// factSpace holds one row a log:
+// The facts about logs are rows of one key space, one row a fact, so that each has one writer and none is read before it is
+// written:
 //
-//	key    topic id                      16 bytes
-//	       partition                     uint32, big endian
-//	value  recovery point                int64
-//	       log start                     int64
-//	       cleaner's checkpoint          int64
-//	       state of the last clean stop  the rest; believed only with the clean mark
-var factSpace = kv.NewSpace("logdir", "facts")
+//	key    topic id 16 | partition uint32 big-endian | fact 1
+//	fact   'i'  topic name: the log exists                  OpenLog
+//	       'p'  recovery point, varint                      checkpoints; lowered by truncation
+//	       's'  log start, varint                           the log, before segments go
+//	       'c'  cleaner's checkpoint, varint                with recovery points
+//	       'f'  promised end of a log that is offline       Activate
+//	       'S'  log.State of the last clean stop            Close
+var (
+	factSpace = kv.NewSpace("logdir", "log")
+	metaSpace = kv.NewSpace("logdir", "meta")
+)
 
 const (
-	factKeySize = 20
-	factSize    = 24
+	factTopic    = 'i'
+	factPoint    = 'p'
+	factStart    = 's'
+	factCleaned  = 'c'
+	factPromised = 'f'
+	factState    = 'S'
+
+	factKeyBytes = 16 + 4
 )
 
-// facts is what is known of a log that its own files do not say.
+// facts is what is known of a log from before this start.
 type facts struct {
-	recoveryPoint, start, cleanedTo int64
-	state                           []byte
+	topic    string
+	point    int64
+	start    int64
+	cleaned  int64
+	promised int64
+	state    []byte
+	closed   bool // in this life: state is that of a log that was recovered and closed again
 }
 
-func factKey(k journal.Key) []byte {
-	return binary.BigEndian.AppendUint32(append(make([]byte, 0, factKeySize), k.Topic[:]...), uint32(k.Partition))
+func factPrefix(key journal.Key) []byte {
+	b := make([]byte, 0, factKeyBytes+1)
+	b = append(b, key.Topic[:]...)
+	return binary.BigEndian.AppendUint32(b, uint32(key.Partition))
 }
 
-func (f *facts) encode() []byte {
-	b := make([]byte, 0, factSize+len(f.state))
-	for _, v := range []int64{f.recoveryPoint, f.start, f.cleanedTo} {
-		b = binary.BigEndian.AppendUint64(b, uint64(v))
-	}
-	return append(b, f.state...)
+func factKey(key journal.Key, fact byte) []byte { return append(factPrefix(key), fact) }
+
+func setNumber(b *kv.Batch, key journal.Key, fact byte, n int64) {
+	b.Set(factSpace, factKey(key, fact), binary.AppendVarint(nil, n))
 }
 
-func decodeFacts(b []byte) (facts, error) {
-	if len(b) < factSize {
-		return facts{}, fmt.Errorf("logdir: facts of %d bytes, want %d or more", len(b), factSize)
-	}
-	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
-	return facts{at(0), at(1), at(2), append([]byte(nil), b[factSize:]...)}, nil
+// dropFacts removes all rows of a log.
+func dropFacts(b *kv.Batch, key journal.Key) {
+	b.DeleteRange(factSpace, factPrefix(key), append(factPrefix(key), 0xFF))
 }
 
-// loadFacts reads the facts of every log in one scan.
-func (d *Dir) loadFacts() error {
-	it, err := d.kv.Iter(factSpace, nil, nil)
+// loadFacts reads the facts of all logs in one pass.
+func loadFacts(db *kv.DB) (map[journal.Key]*facts, error) {
+	it, err := db.Iter(factSpace, nil, nil)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("logdir: read facts: %w", err)
 	}
+	all := map[journal.Key]*facts{}
 	for ok := it.First(); ok; ok = it.Next() {
-		key := it.Key()
-		if len(key) != factKeySize {
-			return errors.Join(fmt.Errorf("logdir: fact key of %d bytes", len(key)), it.Close())
+		k := it.Key()
+		if len(k) != factKeyBytes+1 {
+			continue
 		}
-		f, err := decodeFacts(it.Value())
-		if err != nil {
-			return errors.Join(err, it.Close())
+		key := journal.Key{Topic: uuid.ID(k[:16]), Partition: int32(binary.BigEndian.Uint32(k[16:]))}
+		f := all[key]
+		if f == nil {
+			f = &facts{}
+			all[key] = f
 		}
-		var k journal.Key
-		copy(k.Topic[:], key)
-		k.Partition = int32(binary.BigEndian.Uint32(key[16:]))
-		d.known[k] = f
+		if err := f.take(k[factKeyBytes], it.Value()); err != nil {
+			_ = it.Close()
+			return nil, fmt.Errorf("logdir: fact %q of log %s: %w", k[factKeyBytes], key, err)
+		}
 	}
-	return it.Close()
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("logdir: read facts: %w", err)
+	}
+	for key, f := range all {
+		if f.topic == "" { // left of a deletion that was not synced
+			delete(all, key)
+		}
+	}
+	return all, nil
 }
 
-// record makes facts durable for some logs; change edits each one's.
-func (d *Dir) record(keys []journal.Key, change func(i int, f *facts)) error {
-	b := d.kv.NewBatch()
-	defer b.Close()
-	d.factMu.Lock()
-	defer d.factMu.Unlock()
-	for i, k := range keys {
-		f := d.known[k]
-		f.state = nil // of a life that is over
-		change(i, &f)
-		d.known[k] = f
-		b.Set(factSpace, factKey(k), f.encode())
-	}
-	return b.Commit(true)
-}
-
-// recordPoints is the flusher's Record: recovery points made durable, many at a time.
-func (d *Dir) recordPoints(points []journal.Point) error {
-	keys := make([]journal.Key, len(points))
-	for i, p := range points {
-		keys[i] = p.Key
-	}
-	return d.record(keys, func(i int, f *facts) {
-		f.recoveryPoint = points[i].End
-		if l := d.find(points[i].Key); l != nil {
-			f.start, f.cleanedTo = max(f.start, l.Start()), l.CleanedTo()
-		}
-	})
-}
-
-// recovery is what a log is opened with.
-func (d *Dir) recovery(k journal.Key) (log.Recovery, error) {
-	d.factMu.Lock()
-	f, known := d.known[k]
-	d.factMu.Unlock()
-	r := log.Recovery{RecoveryPoint: f.recoveryPoint, Promised: f.recoveryPoint, Start: f.start, CleanedTo: f.cleanedTo}
-	if d.clean {
-		if state, err := log.ParseState(f.state); known && err == nil {
-			r.Clean, r.State = true, state
-			return r, nil
-		}
-	}
-	if d.replayed == nil {
-		return r, nil
-	}
-	if h := d.replayed.Logs[k]; h != nil {
-		if h.Voided {
-			r.Promised = 0
-		}
-		r.Promised = max(r.Promised, h.Promised)
-	}
-	r.Promised = max(r.Promised, r.RecoveryPoint)
-	err := d.replayed.Entries(k, func(e journal.Entry) error {
-		r.Entries = append(r.Entries, log.Entry{Base: e.Base, End: e.End, Batches: e.Batches})
+func (f *facts) take(fact byte, value []byte) error {
+	switch fact {
+	case factTopic:
+		f.topic = string(value)
 		return nil
-	})
-	return r, err
+	case factState:
+		f.state = append([]byte(nil), value...)
+		return nil
+	}
+	n, size := binary.Varint(value)
+	if size != len(value) || n < 0 {
+		return fmt.Errorf("%w: %d bytes are no offset", kv.ErrCorrupt, len(value))
+	}
+	switch fact {
+	case factPoint:
+		f.point = n
+	case factStart:
+		f.start = n
+	case factCleaned:
+		f.cleaned = n
+	case factPromised:
+		f.promised = n
+	}
+	return nil
 }

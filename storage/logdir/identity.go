@@ -1,11 +1,11 @@
 package logdir
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -13,107 +13,132 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
-// What a start can find wrong with a directory. The messages say what was found, what was expected and what to do.
-var (
-	ErrInUse      = errors.New("data directory is in use")
-	ErrNewer      = errors.New("data directory has a newer format")
-	ErrOtherOwner = errors.New("data directory belongs to another broker or cluster")
-	ErrIdentity   = errors.New("identity file cannot be read")
-)
-
-// formatVersion is the layout described in the package comment. A later one is refused, an earlier one migrated.
-const formatVersion = 1
-
-const (
-	identityFile  = "meta.properties"
-	identityLimit = 64 << 10
-)
-
-// identity is whose directory this is, in a file of Kafka's form.
+// identity is the content of meta.properties: lines of key=value, like Kafka's file of that name, with a kind that tells them
+// apart.
+//
+//	kind=tidemark
+//	version=1
+//	node.id=1
+//	cluster.id=...      not there before the broker has met its cluster
+//	directory.id=...
 type identity struct {
-	clusterID string // "" until a cluster was joined
-	brokerID  int32
+	broker    int32
+	cluster   string
 	directory uuid.ID
 }
 
-func (id identity) encode() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "version=%d\nnode.id=%d\ndirectory.id=%s\n", formatVersion, id.brokerID, id.directory)
-	if id.clusterID != "" {
-		fmt.Fprintf(&b, "cluster.id=%s\n", id.clusterID)
-	}
-	return b.Bytes()
-}
+const (
+	identityFile    = "meta.properties"
+	identityLimit   = 64 << 10
+	identityKind    = "tidemark"
+	identityVersion = 1
+)
 
-// readIdentity answers fs.ErrNotExist for a new directory.
-func readIdentity(files vfs.FS, path string) (identity, error) {
-	data, err := vfs.ReadFile(files, path, identityLimit)
-	if err != nil {
-		return identity{}, err
+// readIdentity reads meta.properties; found is false when there is none.
+func readIdentity(fsys vfs.FS, dir string) (id identity, found bool, err error) {
+	path := fsys.PathJoin(dir, identityFile)
+	b, err := vfs.ReadFile(fsys, path, identityLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{}, false, nil
 	}
-	props := map[string]string{}
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
+	if err != nil {
+		return identity{}, false, fmt.Errorf("logdir: read %s: %w", path, err)
+	}
+	props := parseProperties(b)
+	if kind := props["kind"]; kind != identityKind {
+		whose := "other software"
+		if props["node.id"] != "" || props["broker.id"] != "" {
+			whose = "Apache Kafka"
 		}
-		name, value, ok := strings.Cut(line, "=")
-		if !ok {
-			return identity{}, fmt.Errorf("%w: %s: line %q is not name=value", ErrIdentity, path, line)
-		}
-		props[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		return identity{}, false, fmt.Errorf("%w: %s says kind=%q, expected %q: the directory belongs to %s; choose another --data-dir",
+			ErrForeign, path, kind, identityKind, whose)
 	}
 	version, err := strconv.Atoi(props["version"])
-	if err != nil {
-		return identity{}, fmt.Errorf("%w: %s: version is %q, want a number", ErrIdentity, path, props["version"])
+	if err != nil || version < 1 {
+		return identity{}, false, fmt.Errorf("%w: %s says version=%q, expected a number; restore the file", ErrForeign, path, props["version"])
 	}
-	if version > formatVersion {
-		return identity{}, fmt.Errorf("%w: %s says version %d, this build knows up to %d; use the build that wrote it, or a newer one", ErrNewer, path, version, formatVersion)
+	if version > identityVersion {
+		return identity{}, false, fmt.Errorf("%w: %s says version=%d, this program knows up to %d; start a newer Tidemark, or choose another --data-dir",
+			ErrNewer, path, version, identityVersion)
 	}
 	broker, err := strconv.ParseInt(props["node.id"], 10, 32)
 	if err != nil {
-		return identity{}, fmt.Errorf("%w: %s: node.id is %q, want a number", ErrIdentity, path, props["node.id"])
+		return identity{}, false, fmt.Errorf("%w: %s says node.id=%q, expected a number; restore the file", ErrForeign, path, props["node.id"])
 	}
-	dir, err := uuid.Parse(props["directory.id"])
-	if err != nil {
-		return identity{}, fmt.Errorf("%w: %s: directory.id: %w", ErrIdentity, path, err)
+	id = identity{broker: int32(broker), cluster: props["cluster.id"]}
+	if id.directory, err = uuid.Parse(props["directory.id"]); err != nil {
+		return identity{}, false, fmt.Errorf("%w: %s says directory.id=%q: %w; restore the file", ErrForeign, path, props["directory.id"], err)
 	}
-	return identity{clusterID: props["cluster.id"], brokerID: int32(broker), directory: dir}, nil
+	return id, true, nil
 }
 
-// identify reads the directory's identity, or gives a new directory one.
-func (d *Dir) identify() error {
-	path := d.path(identityFile)
-	id, err := readIdentity(d.o.FS, path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		d.identity = identity{brokerID: d.o.BrokerID, directory: uuid.New()}
-		return vfs.WriteFileAtomic(d.o.FS, path, d.identity.encode())
-	case err != nil:
-		return err
-	case id.brokerID != d.o.BrokerID:
-		return fmt.Errorf("%w: %s says node.id %d, this broker is %d; start it with --broker-id %d or give it another --data-dir",
-			ErrOtherOwner, path, id.brokerID, d.o.BrokerID, id.brokerID)
+func parseProperties(b []byte) map[string]string {
+	props := map[string]string{}
+	for line := range bytes.Lines(b) {
+		text := strings.TrimSpace(string(line))
+		if text == "" || text[0] == '#' || text[0] == '!' {
+			continue
+		}
+		key, value, _ := strings.Cut(text, "=")
+		props[strings.TrimSpace(key)] = strings.TrimSpace(value)
 	}
-	d.identity = id
+	return props
+}
+
+// check compares the directory's identity with who is starting.
+func (id *identity) check(dir string, broker int32, cluster string) error {
+	if id.broker != broker {
+		return fmt.Errorf("%w: %s was made by node.id=%d, this is broker %d; start with --broker-id %d, or choose another --data-dir",
+			ErrWrongBroker, dir, id.broker, broker, id.broker)
+	}
+	if cluster != "" && id.cluster != "" && id.cluster != cluster {
+		return fmt.Errorf("%w: %s belongs to cluster.id=%s, this broker joins cluster %s; choose another --data-dir, or another --etcd",
+			ErrWrongCluster, dir, id.cluster, cluster)
+	}
 	return nil
 }
 
-// SetClusterID records the cluster the directory belongs to from now on. Joining another than before is an error.
-func (d *Dir) SetClusterID(id string) error {
-	switch d.identity.clusterID {
-	case id:
-		return nil
-	case "":
-		d.identity.clusterID = id
-		return vfs.WriteFileAtomic(d.o.FS, d.path(identityFile), d.identity.encode())
+// write makes the identity durable.
+func (id *identity) write(fsys vfs.FS, dir string) error {
+	props := map[string]string{
+		"kind": identityKind, "version": strconv.Itoa(identityVersion),
+		"node.id": strconv.Itoa(int(id.broker)), "directory.id": id.directory.String(),
 	}
-	return fmt.Errorf("%w: %s says cluster.id %s, the cluster is %s; give the broker another --data-dir or its own cluster's --etcd",
-		ErrOtherOwner, d.path(identityFile), d.identity.clusterID, id)
+	if id.cluster != "" {
+		props["cluster.id"] = id.cluster
+	}
+	keys := make([]string, 0, len(props))
+	for key := range props {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	var b bytes.Buffer
+	for _, key := range keys {
+		fmt.Fprintf(&b, "%s=%s\n", key, props[key])
+	}
+	path := fsys.PathJoin(dir, identityFile)
+	if err := vfs.WriteFileAtomic(fsys, path, b.Bytes()); err != nil {
+		return fmt.Errorf("logdir: write %s: %w", path, err)
+	}
+	return nil
 }
 
-// ClusterID is the cluster the directory belongs to, "" if it has not joined one.
-func (d *Dir) ClusterID() string { return d.identity.clusterID }
-
-// ID is the directory's own id.
-func (d *Dir) ID() uuid.ID { return d.identity.directory }
+// refuseForeign refuses a directory without meta.properties that holds files of somebody else.
+func refuseForeign(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("logdir: list %s: %w", dir, err)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		switch name {
+		case lockFile, identityFile + ".tmp", "lost+found":
+		default:
+			return fmt.Errorf("%w: %s holds %q and no %s; choose an empty directory as --data-dir", ErrForeign, dir, name, identityFile)
+		}
+	}
+	return nil
+}
