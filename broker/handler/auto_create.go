@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// autoCreateBatch bounds the topics of one creation, well below the partitions that one may make.
-	autoCreateBatch = 500
+	// autoCreateMost bounds the topics that one request makes by asking about them. Who asks about more asks again.
+	autoCreateMost = 500
 	// autoCreateTimeout is how long a request that only asks about topics is held up by making them.
 	autoCreateTimeout = 5 * time.Second
 )
@@ -24,23 +24,19 @@ const (
 func (h *handlers) autoCreate(ctx context.Context, image *cluster.Image, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, autoCreateTimeout)
 	defer cancel()
-	for len(names) > 0 && ctx.Err() == nil {
-		n := min(len(names), autoCreateBatch)
-		specs := make([]cluster.TopicSpec, n)
-		for i, name := range names[:n] {
-			specs[i] = h.autoSpec(image, name)
+	specs := make([]cluster.TopicSpec, min(len(names), autoCreateMost))
+	for i := range specs {
+		specs[i] = h.autoSpec(image, names[i])
+	}
+	for i, r := range h.Cluster.CreateTopics(ctx, specs) {
+		if r.Err == nil || errors.Is(r.Err, cluster.ErrTopicExists) {
+			continue
 		}
-		names = names[n:]
-		for i, r := range h.Cluster.CreateTopics(ctx, specs) {
-			if r.Err == nil || errors.Is(r.Err, cluster.ErrTopicExists) {
-				continue
-			}
-			level := zap.WarnLevel
-			if reasonOf(r.Err) != nil {
-				level = zap.DebugLevel // the name's own fault, and clients ask for it again and again
-			}
-			h.Log.Log(level, "topic not created automatically", zap.String("topic", specs[i].Name), zap.Error(r.Err))
+		level := zap.WarnLevel
+		if reasonOf(r.Err) != nil {
+			level = zap.DebugLevel // the name's own fault, and clients ask for it again and again
 		}
+		h.Log.Log(level, "topic not created automatically", zap.String("topic", specs[i].Name), zap.Error(r.Err))
 	}
 }
 

@@ -130,3 +130,67 @@ func checkKeys(names []string, valueMissing func(i int) bool) error {
 	}
 	return nil
 }
+
+// described is the settings of many resources of one kind and one image: what they do not set themselves they share, so that
+// it is worked out once.
+type described struct {
+	table  *config.Table
+	behind config.Layers // without a resource's own settings
+	shared []config.Entry
+	at     map[string]int // places in shared, by name
+}
+
+func describing(t *config.Table, behind config.Layers) *described {
+	behind.Own = nil
+	d := &described{table: t, behind: behind, at: map[string]int{}}
+	for _, k := range t.Keys() {
+		d.add(behind.Describe(t, k))
+	}
+	return d
+}
+
+// add shares one more setting, unless there is one of that name.
+func (d *described) add(e config.Entry) {
+	if _, there := d.at[e.Key.Name]; !there {
+		d.at[e.Key.Name] = len(d.shared)
+		d.shared = append(d.shared, e)
+	}
+}
+
+// of is the settings of a resource with these own ones: all of them, or of the names given those that are known. A list of all
+// may be the shared one.
+func (d *described) of(own map[string]string, names []string) []config.Entry {
+	switch {
+	case len(names) > 0:
+		return d.named(own, names)
+	case len(own) == 0:
+		return d.shared
+	}
+	entries := slices.Clone(d.shared)
+	for i := range entries {
+		entries[i] = d.entry(i, own)
+	}
+	return entries
+}
+
+func (d *described) named(own map[string]string, names []string) []config.Entry {
+	seen := make(map[string]bool, len(names))
+	var entries []config.Entry
+	for _, name := range names {
+		if i, known := d.at[name]; known && !seen[name] {
+			seen[name] = true
+			entries = append(entries, d.entry(i, own))
+		}
+	}
+	return entries
+}
+
+func (d *described) entry(i int, own map[string]string) config.Entry {
+	e := d.shared[i]
+	if _, set := own[e.Key.Name]; !set {
+		return e
+	}
+	l := d.behind
+	l.Own = own
+	return l.Describe(d.table, e.Key)
+}

@@ -23,9 +23,15 @@ func (h *handlers) createTopics(c *call.Call) {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 	ctx, cancel := within(c, req.TimeoutMillis)
 	defer cancel()
-	b := h.planTopics(req)
+	l := h.layers(h.Cluster.Image(), "")
+	settings := describing(config.Topic(), l)
+	b := planTopics(l, req)
 	for i, r := range b.create(ctx, h.Cluster) {
-		resp.Topics = append(resp.Topics, h.createdTopic(b.topics[i], r, req.Version))
+		out := h.createdTopic(b.topics[i], r)
+		if r.Err == nil && req.Version >= 5 {
+			becomes(&out, r.Topic, settings.of(b.topics[i].own, nil))
+		}
+		resp.Topics = append(resp.Topics, out)
 	}
 	c.Reply(call.Response{Message: resp})
 }
@@ -35,16 +41,15 @@ type newTopic struct {
 	name      string
 	validate  bool
 	spec      cluster.TopicSpec
-	configs   config.Layers // what the topic's settings will come from
-	refused   error         // by the request itself
-	badConfig error         // told when the topic could be made but for that
+	own       map[string]string // its settings
+	refused   error             // by the request itself
+	badConfig error             // told when the topic could be made but for that
 }
 
 // topicBatch is the topics of one request, in its order, each name once.
 type topicBatch struct{ topics []*newTopic }
 
-func (h *handlers) planTopics(req *kmsg.CreateTopicsRequest) topicBatch {
-	image := h.Cluster.Image()
+func planTopics(l config.Layers, req *kmsg.CreateTopicsRequest) topicBatch {
 	byName := make(map[string]*newTopic, len(req.Topics))
 	var b topicBatch
 	for i := range req.Topics {
@@ -54,7 +59,7 @@ func (h *handlers) planTopics(req *kmsg.CreateTopicsRequest) topicBatch {
 			continue
 		}
 		t := &newTopic{name: rt.Topic, validate: req.ValidateOnly}
-		h.specify(image, rt, t)
+		t.specify(l, rt)
 		byName[rt.Topic] = t
 		b.topics = append(b.topics, t)
 	}
@@ -62,8 +67,7 @@ func (h *handlers) planTopics(req *kmsg.CreateTopicsRequest) topicBatch {
 }
 
 // specify turns what the client asks for into a spec, with defaults where it leaves the choice.
-func (h *handlers) specify(image *cluster.Image, rt *kmsg.CreateTopicsRequestTopic, t *newTopic) {
-	l := h.layers(image, "")
+func (t *newTopic) specify(l config.Layers, rt *kmsg.CreateTopicsRequestTopic) {
 	t.spec = cluster.TopicSpec{Name: rt.Topic, Partitions: rt.NumPartitions, ReplicationFactor: rt.ReplicationFactor, ValidateOnly: t.validate}
 	for i := range rt.ReplicaAssignment {
 		a := &rt.ReplicaAssignment[i]
@@ -77,11 +81,10 @@ func (h *handlers) specify(image *cluster.Image, rt *kmsg.CreateTopicsRequestTop
 			t.spec.ReplicationFactor = int16(l.BrokerInt("default.replication.factor"))
 		}
 	}
-	t.spec.Configs, t.badConfig = topicConfigs(rt.Configs, l)
-	l.Own = t.spec.Configs
-	t.configs = l
+	t.own, t.badConfig = topicConfigs(rt.Configs, l)
+	t.spec.Configs = t.own
 	if t.badConfig != nil {
-		t.spec.ValidateOnly, t.spec.Configs = true, nil // only to learn what else is wrong, which Kafka tells first
+		t.spec.ValidateOnly = true // only to learn what else is wrong, which Kafka tells first
 	}
 }
 
@@ -137,23 +140,26 @@ func aboutName(err error) bool {
 	return err != nil && !errors.As(err, &refused)
 }
 
-func (h *handlers) createdTopic(t *newTopic, r cluster.TopicResult, version int16) kmsg.CreateTopicsResponseTopic {
+func (h *handlers) createdTopic(t *newTopic, r cluster.TopicResult) kmsg.CreateTopicsResponseTopic {
 	out := kmsg.NewCreateTopicsResponseTopic()
 	out.Topic, out.Configs = t.name, []kmsg.CreateTopicsResponseTopicConfig{}
 	out.ErrorCode, out.ErrorMessage = h.code(r.Err, "create topic"), reasonOf(r.Err)
-	if r.Err != nil || version < 5 {
-		return out
-	}
-	out.TopicID = r.Topic.ID
-	if t.validate {
+	switch {
+	case r.Err != nil:
+	case t.validate:
 		out.TopicID = uuid.New() // as Kafka: the id of a topic that might have been
-	}
-	out.NumPartitions, out.ReplicationFactor = int32(len(r.Topic.Partitions)), int16(len(r.Topic.Partitions[0].Replicas))
-	for _, k := range config.Topic().Keys() {
-		e := t.configs.Describe(config.Topic(), k)
-		rc := kmsg.NewCreateTopicsResponseTopicConfig()
-		rc.Name, rc.Value, rc.ReadOnly, rc.IsSensitive, rc.Source = k.Name, e.Value, k.ReadOnly, k.Sensitive, int8(e.Source)
-		out.Configs = append(out.Configs, rc)
+	default:
+		out.TopicID = r.Topic.ID
 	}
 	return out
+}
+
+// becomes adds what a topic was made as.
+func becomes(out *kmsg.CreateTopicsResponseTopic, t *cluster.Topic, settings []config.Entry) {
+	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), int16(len(t.Partitions[0].Replicas))
+	out.Configs = make([]kmsg.CreateTopicsResponseTopicConfig, len(settings))
+	for i := range settings {
+		e, c := &settings[i], &out.Configs[i]
+		c.Name, c.Value, c.ReadOnly, c.IsSensitive, c.Source = e.Key.Name, e.Value, e.Key.ReadOnly, e.Key.Sensitive, int8(e.Source)
+	}
 }

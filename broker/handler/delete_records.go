@@ -16,6 +16,9 @@ func (h *handlers) deleteRecords(c *call.Call) {
 	image := h.Cluster.Image()
 	for i := range req.Topics {
 		rt := &req.Topics[i]
+		if len(rt.Partitions) == 0 {
+			continue
+		}
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = rt.Topic
 		out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, 0, len(rt.Partitions))

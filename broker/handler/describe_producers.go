@@ -1,6 +1,8 @@
 package handler
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -18,12 +20,22 @@ func (h *handlers) describeProducers(c *call.Call) {
 		out := kmsg.NewDescribeProducersResponseTopic()
 		out.Topic = rt.Topic
 		t := image.Topic(rt.Topic)
-		for _, n := range rt.Partitions {
+		for _, n := range eachOnce(rt.Partitions) {
 			out.Partitions = append(out.Partitions, h.producersOf(rt.Topic, t, n))
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	c.Reply(call.Response{Message: resp})
+}
+
+// eachOnce leaves out what was there before: an answer is as large as the state it shows, however often it is asked for.
+func eachOnce(partitions []int32) []int32 {
+	seen := make(map[int32]bool, len(partitions))
+	return slices.DeleteFunc(slices.Clone(partitions), func(n int32) bool {
+		again := seen[n]
+		seen[n] = true
+		return again
+	})
 }
 
 func (h *handlers) producersOf(topic string, t *cluster.Topic, n int32) kmsg.DescribeProducersResponseTopicPartition {

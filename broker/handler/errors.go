@@ -21,6 +21,11 @@ var codes = []struct {
 	err  error
 	code *kerr.Error
 }{
+	// What broke a partition's log may itself be an error that stands for a client's fault further below.
+	{replica.ErrDiskFull, kerr.KafkaStorageError},
+	{replica.ErrOffline, kerr.KafkaStorageError},
+	{replica.ErrLogOffline, kerr.KafkaStorageError},
+
 	{replica.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{replica.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{replica.ErrInvalidTxnState, kerr.InvalidTxnState},
@@ -44,9 +49,6 @@ var codes = []struct {
 	{replica.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 	{replica.ErrOutsideLog, kerr.OffsetOutOfRange},
 	{replica.ErrPolicy, kerr.PolicyViolation},
-	{replica.ErrDiskFull, kerr.KafkaStorageError},
-	{replica.ErrOffline, kerr.KafkaStorageError},
-	{replica.ErrLogOffline, kerr.KafkaStorageError},
 	{replica.ErrLogClosed, kerr.NotLeaderForPartition},
 
 	{cluster.ErrTopicExists, kerr.TopicAlreadyExists},

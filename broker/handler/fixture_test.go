@@ -21,7 +21,7 @@ import (
 
 // fixture is the handlers of one broker over a cluster in memory.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	cluster  *cluster.Cluster
 	deps     Deps
 	registry *Registry
@@ -36,7 +36,7 @@ func withSettings(nameValue ...string) func(*Deps) {
 	}
 }
 
-func newFixture(t *testing.T, change ...func(*Deps)) *fixture {
+func newFixture(t testing.TB, change ...func(*Deps)) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -57,7 +57,7 @@ func newFixture(t *testing.T, change ...func(*Deps)) *fixture {
 }
 
 // newHostFixture is newFixture with partitions that hold records, in a data directory in memory.
-func newHostFixture(t *testing.T, change ...func(*Deps)) *fixture {
+func newHostFixture(t testing.TB, change ...func(*Deps)) *fixture {
 	t.Helper()
 	dir, err := logdir.Open(logdir.Options{FS: vfs.NewCrash(1), Dir: "data", BrokerID: 1, NoCleaner: true, Log: zaptest.NewLogger(t)})
 	require.NoError(t, err)

@@ -22,9 +22,6 @@ func (h *handlers) listOffsets(c *call.Call) {
 	named := timesNamed(req)
 	for i := range req.Topics {
 		rt := &req.Topics[i]
-		if len(rt.Partitions) == 0 {
-			continue
-		}
 		out := kmsg.NewListOffsetsResponseTopic()
 		out.Topic = rt.Topic
 		out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, 0, len(rt.Partitions))
@@ -40,7 +37,9 @@ func (h *handlers) listOffsets(c *call.Call) {
 				named[at] = 0 // answered
 			}
 		}
-		resp.Topics = append(resp.Topics, out)
+		if len(out.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, out)
+		}
 	}
 	c.Reply(call.Response{Message: resp})
 }

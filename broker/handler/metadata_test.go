@@ -1,10 +1,12 @@
 package handler
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
@@ -184,4 +186,24 @@ func (f *fixture) through(listener string, req kmsg.Request) kmsg.Response {
 	resp, err := call.Await(c, f.registry.API(req.Key()).Handle, nil)
 	require.NoError(f.t, err)
 	return resp.Message
+}
+
+func BenchmarkMetadata(b *testing.B) {
+	f := newFixture(b, func(d *Deps) { d.Log = zap.NewNop() })
+	f.topic("one", 6)
+	for i := range 1000 {
+		f.topic(fmt.Sprintf("t%d", i), 6)
+	}
+	all := askMetadata(12, false)
+	all.Topics = nil
+	for name, req := range map[string]*kmsg.MetadataRequest{"one topic": askMetadata(12, false, "one"), "1001 topics": all} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var buf []byte
+			for b.Loop() {
+				buf = f.through("", req).AppendTo(buf[:0])
+			}
+			b.ReportMetric(float64(len(buf)), "bytes/answer")
+		})
+	}
 }

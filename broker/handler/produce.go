@@ -70,9 +70,10 @@ func (w *produceWait) topic(image *cluster.Image, req *kmsg.ProduceRequest, rt *
 	out.Topic, out.TopicID = rt.Topic, rt.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, 0, len(rt.Partitions))
 	t, refusal := w.resolve(image, req, rt)
+	again := namedAgain(rt.Partitions)
 	for i := range rt.Partitions {
 		p := &rt.Partitions[i]
-		if namedAgain(rt.Partitions[i+1:], p.Partition) {
+		if again(i) {
 			continue
 		}
 		rp := kmsg.NewProduceResponseTopicPartition()
@@ -88,13 +89,27 @@ func (w *produceWait) topic(image *cluster.Image, req *kmsg.ProduceRequest, rt *
 	w.resp.Topics = append(w.resp.Topics, out)
 }
 
-func namedAgain(rest []kmsg.ProduceRequestTopicPartition, n int32) bool {
-	for i := range rest {
-		if rest[i].Partition == n {
-			return true
+// fewPartitions is up to where looking through a list costs less than a map of it.
+const fewPartitions = 16
+
+// namedAgain answers whether the i-th partition is named once more after it, in time that does not grow with the square of
+// what a client sends.
+func namedAgain(all []kmsg.ProduceRequestTopicPartition) func(i int) bool {
+	if len(all) <= fewPartitions {
+		return func(i int) bool {
+			for k := i + 1; k < len(all); k++ {
+				if all[k].Partition == all[i].Partition {
+					return true
+				}
+			}
+			return false
 		}
 	}
-	return false
+	last := make(map[int32]int, len(all))
+	for i := range all {
+		last[all[i].Partition] = i
+	}
+	return func(i int) bool { return last[all[i].Partition] != i }
 }
 
 // resolve finds the topic and answers what is wrong with the request for all its partitions.
