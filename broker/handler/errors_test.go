@@ -17,7 +17,7 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/record"
 )
 
-func TestErrorsBecomeCodes(t *testing.T) {
+func TestEachErrorHasItsCodeAndItsWords(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		code string
