@@ -50,9 +50,11 @@ const (
 	electionTicks = 2
 	// commitInterval is how often etcd's database is synced. Its write-ahead log, which is synced before every answer, covers what is in between.
 	commitInterval = 500 * time.Millisecond
-	// snapshotEvery bounds how many entries a start replays; catchUp how many stay in memory for members that lag, of which there are none.
-	snapshotEvery = 2000
-	catchUp       = 50
+	// snapshotEvery bounds how many entries a start replays; catchUp is how many stay in raft's memory. No member lags here, but a start
+	// would otherwise drop entries that it has replayed while raft, which is told a moment later, still counts on them: elect asks raft to
+	// look at them, and raft panics when they are gone. So catchUp is beyond what a start can replay.
+	snapshotEvery = 1000
+	catchUp       = 2 * snapshotEvery
 	// walSegment is the size of the preallocated write-ahead log files, of which there are two or three. etcd's 64 MB is for busier stores.
 	walSegment = 16 << 20
 	// keepRevisions is the history that stays for watchers that lag; older is compacted every five minutes.
@@ -83,23 +85,44 @@ func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (_ *embedded
 			lock.Close()
 		}
 	}()
-	if s.server, err = s.newServer(dir, log); err != nil {
-		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
-	}
-	s.server.Start()
-	s.client = v3client.New(s.server)
-	if err := s.elect(ctx); err != nil {
+	if !hasSnapshot(dir) {
+		// Without any snapshot, dropping nothing still drops the first entry (see catchUp), so the first life ends with a snapshot at once.
+		if err := s.run(ctx, dir, 1, zap.NewNop()); err != nil { // it is cut short, and would say so
+			return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
+		}
 		s.stop()
+		s.fate = newFate()
+	}
+	if err := s.run(ctx, dir, snapshotEvery, log); err != nil {
 		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
 	}
+	s.client = v3client.New(s.server)
 	s.tasks.Go(func() { s.fate.watch(s.server.StopNotify()) })
 	return s, nil
 }
 
+// run starts the server and waits until it leads.
+func (s *embeddedStore) run(ctx context.Context, dir string, snapshots uint64, log *zap.Logger) (err error) {
+	if s.server, err = s.newServer(dir, snapshots, log); err != nil {
+		return err
+	}
+	s.server.Start()
+	if err := s.elect(ctx); err != nil {
+		s.stop()
+		return err
+	}
+	return nil
+}
+
+func hasSnapshot(dir string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, "member", "snap", "*.snap"))
+	return err == nil && len(found) > 0
+}
+
 // newServer recovers the server from dir. It works in a goroutine of its own, which etcd's fatal errors end, and panics too.
-func (s *embeddedStore) newServer(dir string, log *zap.Logger) (server *etcdserver.EtcdServer, err error) {
+func (s *embeddedStore) newServer(dir string, snapshots uint64, log *zap.Logger) (server *etcdserver.EtcdServer, err error) {
 	setWALSegment()
-	cfg, err := serverConfig(dir, s.fate.logger(log))
+	cfg, err := serverConfig(dir, snapshots, s.fate.logger(log))
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +146,7 @@ func (s *embeddedStore) newServer(dir string, log *zap.Logger) (server *etcdserv
 	return server, err
 }
 
-func serverConfig(dir string, log *zap.Logger) (config.ServerConfig, error) {
+func serverConfig(dir string, snapshots uint64, log *zap.Logger) (config.ServerConfig, error) {
 	u, err := url.Parse(memberURL)
 	if err != nil {
 		return config.ServerConfig{}, err
@@ -133,7 +156,7 @@ func serverConfig(dir string, log *zap.Logger) (config.ServerConfig, error) {
 		Name: memberName, DataDir: dir,
 		PeerURLs: peer, InitialPeerURLsMap: types.URLsMap{memberName: peer}, InitialClusterToken: "tidemark", NewCluster: true,
 		TickMs: uint(tick / time.Millisecond), ElectionTicks: electionTicks, PreVote: true, StrictReconfigCheck: true,
-		SnapshotCount: snapshotEvery, SnapshotCatchUpEntries: catchUp, MaxSnapFiles: 2, MaxWALFiles: 2,
+		SnapshotCount: snapshots, SnapshotCatchUpEntries: catchUp, MaxSnapFiles: 2, MaxWALFiles: 2,
 		BackendBatchInterval: commitInterval, BackendBatchLimit: 10_000, QuotaBackendBytes: quota,
 		AutoCompactionMode: "revision", AutoCompactionRetention: keepRevisions,
 		MaxTxnOps: MaxTxnOps, MaxRequestBytes: maxRequest,
