@@ -13,16 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/tidemark-mq/tidemark/test/harness"
+	"github.com/tidemark-mq/tidemark/test/conform/target"
 )
 
-// broker is the address of the broker under test: CONFORM_BOOTSTRAP (to hold the tests
-// themselves against Apache Kafka), or a Tidemark of this tree.
+// broker is the address of the broker under test.
 func broker(t *testing.T) string {
-	if addr := os.Getenv("CONFORM_BOOTSTRAP"); addr != "" {
-		return addr
-	}
-	return harness.Start(t, harness.Options{Args: []string{"--set", "group.initial.rebalance.delay.ms=0", "--set", "offsets.topic.num.partitions=5"}}).Addr
+	return target.Start(t, "group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=5").Addr
 }
 
 func all(addr string) []client {

@@ -29,9 +29,15 @@ func TestDumpLogReadsTheBrokersFiles(t *testing.T) {
 	s.commit(t, "readers", "plain", 17)
 	s.Stop(t)
 
-	t.Run("plain", func(t *testing.T) { s.dumpPlain(t, s.PartitionDir(t, "plain", 0), plain) })
-	t.Run("compacted", func(t *testing.T) { s.dumpCompacted(t, s.PartitionDir(t, "compacted", 0), last) })
+	t.Run("plain", func(t *testing.T) { s.dumpPlain(t, s.dir(t, "plain"), plain) })
+	t.Run("compacted", func(t *testing.T) { s.dumpCompacted(t, s.dir(t, "compacted"), last) })
 	t.Run("committed offsets", s.dumpOffsets)
+}
+
+func (s site) dir(t *testing.T, topic string) string {
+	dir, ok := s.PartitionDir(t, topic, 0)
+	require.True(t, ok, "no directory of %s-0 below %s", topic, s.Data)
+	return dir
 }
 
 func (s site) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
@@ -184,8 +190,8 @@ func epochs(t *testing.T, dir string, first int) {
 
 func (s site) dumpOffsets(t *testing.T) {
 	for p := range 5 {
-		dir := s.PartitionDir(t, "__consumer_offsets", p)
-		if logs, _ := filepath.Glob(filepath.Join(dir, "*.log")); len(logs) == 0 || size(t, logs[0]) == 0 {
+		dir, ok := s.PartitionDir(t, "__consumer_offsets", p)
+		if !ok {
 			continue
 		}
 		out := s.dump(t, dir, []string{"--offsets-decoder"}, ".log")
@@ -196,12 +202,6 @@ func (s site) dumpOffsets(t *testing.T) {
 		}
 	}
 	t.Fatal("no partition of __consumer_offsets has the group's commit")
-}
-
-func size(t *testing.T, path string) int64 {
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	return info.Size()
 }
 
 func number(t *testing.T, text string) int {
