@@ -86,7 +86,7 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	}
 	start, err := p.log.DeleteRecordsTo(offset)
 	if err != nil {
-		return -1, err
+		return -1, storageError(err)
 	}
 	p.watchers.wake(p)
 	return start, nil

@@ -72,7 +72,7 @@ func (p *Partition) Read(r Read) (Records, error) {
 		return out, fmt.Errorf("%w: %w", ErrOffsetOutOfRange, err)
 	}
 	if err != nil {
-		return out, err
+		return out, storageError(err)
 	}
 	out.Slice = slice
 	if r.Committed && slice.Len > 0 {
@@ -88,7 +88,7 @@ func (p *Partition) Read(r Read) (Records, error) {
 func (p *Partition) aborted(from, to int64) ([]Aborted, error) {
 	txns, err := p.log.AbortedTxns(from, to)
 	if err != nil || len(txns) == 0 {
-		return nil, err
+		return nil, storageError(err)
 	}
 	out := make([]Aborted, len(txns))
 	for i, t := range txns {
