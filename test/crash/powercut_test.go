@@ -1,0 +1,90 @@
+package crash
+
+import (
+	"context"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemark-mq/tidemark/broker"
+	"github.com/tidemark-mq/tidemark/storage/vfs"
+)
+
+// TestPowerCutUnderLoad runs a whole broker over the crash file system and cuts its power at random sync points under load:
+// of what was not synced, a random part survives. (The embedded etcd is on the real disk; its own durability is its own.)
+func TestPowerCutUnderLoad(t *testing.T) {
+	n := 3 + *rounds/2
+	if testing.Short() {
+		n = 2
+	}
+	seed := drawSeed(t)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	disk := vfs.NewCrash(seed)
+	dir := filepath.Join(t.TempDir(), "data")
+	options := broker.Options{FS: disk, DataDir: dir, Listen: []string{freePort(t, rng)}, BrokerID: 1, Settings: brokerSettings}
+	b := startBroker(t, options)
+	l := newLoad(t, options.Listen[0], seed, shape{})
+	for round := range n {
+		l.progress(time.Duration(rng.IntN(500)) * time.Millisecond)
+		disk.CutAt(disk.Ops()+1+rng.Int64N(300), vfs.When(rng.IntN(2)))
+		select {
+		case <-b.Failed():
+		case <-time.After(progressLimit):
+			t.Fatalf("seed %d: the broker does not notice that its disk is gone", seed)
+		}
+		require.Error(t, b.Ready(), "a broker whose disk is gone is not ready")
+		requireStops(t, b, false)
+		left := disk.PowerCut(rng.Uint64())
+		switch rng.IntN(4) {
+		case 0:
+			left = disk.PowerCutAll()
+		case 1:
+			left = disk.PowerCutNone()
+		}
+		disk = left
+		options.FS = disk
+		began := time.Now()
+		b = startBroker(t, options)
+		l.commits.check()
+		l.trims.check()
+		l.churn.check()
+		t.Logf("round %d: restarted in %d ms, %d records acknowledged so far", round+1, time.Since(began).Milliseconds(), l.acknowledged())
+	}
+	l.progress(0)
+	l.stop()
+	disk.Cut()
+	requireStops(t, b, false)
+	options.FS = disk.PowerCutAll()
+	b = startBroker(t, options)
+	l.verify()
+	l.commits.check()
+	l.trims.check()
+	l.churn.verify()
+	t.Log(l.summary())
+	requireStops(t, b, true)
+}
+
+func startBroker(t *testing.T, o broker.Options) *broker.Broker {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), progressLimit)
+	defer cancel()
+	b, err := broker.Start(ctx, o)
+	require.NoError(t, err)
+	return b
+}
+
+// requireStops stops a broker; with a working disk that is an orderly stop.
+func requireStops(t *testing.T, b *broker.Broker, orderly bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := b.Stop(ctx)
+	if orderly {
+		require.NoError(t, err)
+	} else {
+		require.Error(t, err, "a stop that could not flush says so")
+	}
+}
