@@ -18,7 +18,7 @@ import (
 // TestDumpLogReadsTheBrokersFiles writes through the broker, stops it cleanly, and lets
 // Kafka's dumper check every kind of file it left.
 func TestDumpLogReadsTheBrokersFiles(t *testing.T) {
-	s := newSite(t, "log.cleaner.backoff.ms=100")
+	s := newSite(t, "log.cleaner.backoff.ms=100", "log.flush.offset.checkpoint.interval.ms=500")
 	if s.Data == "" {
 		t.Skip("needs a broker whose files the test may read")
 	}
@@ -94,7 +94,7 @@ func (s site) writeKeyed(t *testing.T) map[string]string {
 			}
 		})
 		return size > 0 && size < 2<<20 // of some 3.5 MiB, all but the active segment is cleaned
-	}, time.Minute, 100*time.Millisecond, "the log is compacted")
+	}, 2*time.Minute, 100*time.Millisecond, "the log is compacted")
 	return last
 }
 
