@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,10 +241,16 @@ func TestAProducersLastBatchLeavesItsHeader(t *testing.T) {
 	require.Zero(t, batches[0].NumRecords())
 	require.Equal(t, int32(1), batches[0].BaseSequence())
 
-	// After a restart that has only the log, a repeat is known and a gap is refused.
+	// After a restart that has only the batches, a repeat is known and a gap is refused.
 	crash := w.fs.(*vfs.Crash)
 	w.fs = crash.Kill()
-	w.end = 0
+	names, err := w.fs.List(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		if strings.HasSuffix(name, segment.SnapshotExt) {
+			require.NoError(t, w.fs.Remove(w.fs.PathJoin(dir, name)))
+		}
+	}
 	w.open()
 	states := w.l.Producers()
 	require.Len(t, states, 1)

@@ -32,6 +32,9 @@ type Hooks struct {
 	// Void is called by a truncation after the log is synced and before anything is cut. When it returns nil, a recovery
 	// point of at most end, and the fact that journal entries written so far are void, are durable.
 	Void func(end int64) error
+	// Replacing is called before compacted segments take the place of those below upTo. When it returns nil, a recovery
+	// point of at least upTo is durable: only below that does recovery take missing offsets for compacted ones.
+	Replacing func(upTo int64) error
 	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable. Only
 	// TruncateFullyAndStartAt may lower it. Without it, a crash may bring back some of the segments that were removed.
 	StartMoved func(start int64) error

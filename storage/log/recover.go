@@ -130,7 +130,7 @@ func (r *recovery) read() error {
 		r.next = r.in.Start // of which segments are missing
 	}
 	for i, base := range r.bases {
-		if base < r.next || base > r.next && !l.on.gaps {
+		if base < r.next || base > r.next && base > r.gapsUpTo() {
 			r.stop(i, &segment.CorruptError{File: l.path(segment.Name(base, segment.LogExt)), Offset: r.next,
 				Reason: fmt.Errorf("the segment begins at offset %d where %d is next", base, r.next)})
 			return nil
@@ -151,6 +151,15 @@ func (r *recovery) read() error {
 		}
 	}
 	return nil
+}
+
+// gapsUpTo is how far offsets may be missing: compaction stays below a recovery point that was durable before it began
+// (Hooks.Replacing). Above it a missing offset is a lost one.
+func (r *recovery) gapsUpTo() int64 {
+	if r.l.on.gaps {
+		return r.in.RecoveryPoint
+	}
+	return 0
 }
 
 // stop ends reading at the first bad batch; segments from index unread on were not looked at.
@@ -177,7 +186,7 @@ func (r *recovery) readOne(base int64, synced bool) (*segment.Segment, *segment.
 	}
 	k := loadedSegment{synced: synced}
 	replay := l.replay(r.replayed, r.nowMs, maxOffset, func(a segment.AbortedTxn) { k.aborted = append(k.aborted, a) })
-	scan := segment.Scan{CheckFrom: r.in.RecoveryPoint, Contiguous: !l.on.gaps}
+	scan := segment.Scan{CheckFrom: r.in.RecoveryPoint, Contiguous: true, GapsUpTo: r.gapsUpTo()}
 	scan.Visit = func(b record.Batch, body func() (record.Batch, error)) error {
 		if b.NextOffset() > r.in.RecoveryPoint {
 			r.report.Checked += int64(b.Size())

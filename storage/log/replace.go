@@ -38,6 +38,11 @@ func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	if err != nil {
 		return err
 	}
+	if h := l.o.Hooks.Replacing; h != nil {
+		if err := h(l.list()[from+len(old)].Base()); err != nil {
+			return l.fail("record the recovery point before segments are replaced", err)
+		}
+	}
 	l.mu.Lock()
 	err = l.noteGapsLocked()
 	l.mu.Unlock()

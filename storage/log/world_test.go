@@ -66,6 +66,7 @@ func (w *world) options() Options {
 				return nil
 			},
 			StartMoved: func(start int64) error { w.start = start; return nil },
+			Replacing:  func(upTo int64) error { w.recoveryPoint = max(w.recoveryPoint, upTo); return nil },
 		},
 	}
 }

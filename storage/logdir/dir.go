@@ -63,6 +63,8 @@ type Dir struct {
 	settling sync.Mutex  // held over the commit of settleFacts; taken before mu
 	unsure   atomic.Bool // there are facts that no sync covers yet
 
+	points sync.Mutex // held while recovery points are recorded, I/O included, so that none overwrites a later one; before mu
+
 	mu     sync.Mutex
 	id     identity
 	logs   map[journal.Key]*entry

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/journal"
 	"github.com/tidemark-mq/tidemark/storage/kv"
 	"github.com/tidemark-mq/tidemark/storage/log"
+	"github.com/tidemark-mq/tidemark/storage/segment"
 )
 
 // entry is one log of this life.
@@ -29,6 +30,7 @@ type entry struct {
 	flush   bool  // under Dir.mu
 	fresh   bool  // not among the facts before this life
 	cleaned int64 // cleaner's checkpoint as recorded; used by the checkpointer only
+	point   int64 // recovery point as recorded; under Dir.points
 }
 
 // OpenLog opens a log, recovering it when the last stop was not clean, or makes one: nothing is on disk before its first append. With
@@ -101,6 +103,9 @@ func (d *Dir) enlist(e *entry, l *log.Log) error {
 			return err
 		}
 	}
+	d.points.Lock()
+	e.point = l.RecoveryPoint() // on record since the last stop, or with Activate
+	d.points.Unlock()
 	d.mu.Lock()
 	e.log = l
 	fl := d.flusher.Load()
@@ -143,6 +148,11 @@ func (d *Dir) openOne(e *entry, known *facts, cfg log.Config) (*log.Log, log.Rep
 		FS: d.fs, Dir: d.logPath(e.topic, e.key.Partition), Topic: e.topic, ID: e.key.Topic, Partition: e.key.Partition,
 		Config: cfg, Files: d.files, Hooks: e.hooks(), Log: d.o.Log,
 	}
+	if known == nil {
+		if err := d.clearForeign(o.Dir, e.key.Topic); err != nil {
+			return nil, log.Report{}, err
+		}
+	}
 	r, err := d.recoveryOf(e.key, o.Dir, known)
 	if err != nil {
 		return nil, log.Report{}, err
@@ -164,6 +174,29 @@ func (d *Dir) openOne(e *entry, known *facts, cfg log.Config) (*log.Log, log.Rep
 	}
 	d.progress.opened(o.Dir, report)
 	return l, report, nil
+}
+
+// clearForeign puts a directory aside that does not say it is of this topic. There is no fact about the log, so nothing of it was
+// ever acknowledged, and what is there may be what a deleted topic of the same name left.
+func (d *Dir) clearForeign(dir string, topic uuid.ID) error {
+	if _, err := d.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	id, err := log.ReadTopicID(d.fs, dir)
+	if err != nil && !saysNothing(err) {
+		return err
+	}
+	if err == nil && id == topic {
+		return nil
+	}
+	return d.putAside(dir)
+}
+
+// saysNothing tells whether an error of log.ReadTopicID means that the directory does not tell its topic.
+func saysNothing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, segment.ErrSideFile)
 }
 
 func (d *Dir) logPath(topic string, partition int32) string {
@@ -205,14 +238,30 @@ func (d *Dir) recoveryOf(key journal.Key, dir string, known *facts) (log.Recover
 func (e *entry) hooks() log.Hooks {
 	return log.Hooks{
 		Void: func(end int64) error {
-			lower := func() error { return e.put(factPoint, end) }
+			lower := func() error { return e.putPoint(func(int64) int64 { return end }) }
 			if s := e.stream.Load(); s != nil {
 				return s.Void(end, lower)
 			}
 			return lower()
 		},
 		StartMoved: func(start int64) error { return e.put(factStart, start) },
+		Replacing: func(upTo int64) error {
+			return e.putPoint(func(recorded int64) int64 { return max(recorded, upTo) })
+		},
 	}
+}
+
+// putPoint makes another recovery point durable, made from the one recorded. A truncation alone
+// lowers it: where segments were replaced, recovery relies on what was recorded before.
+func (e *entry) putPoint(next func(recorded int64) int64) error {
+	e.d.points.Lock()
+	defer e.d.points.Unlock()
+	n := next(e.point)
+	if err := e.put(factPoint, n); err != nil {
+		return err
+	}
+	e.point = n
+	return nil
 }
 
 // put makes one fact durable.
@@ -224,6 +273,8 @@ func (e *entry) put(fact byte, n int64) error {
 
 // record makes recovery points durable, for the journal.
 func (d *Dir) record(points []journal.Point) error {
+	d.points.Lock()
+	defer d.points.Unlock()
 	b := d.kv.NewBatch()
 	d.mu.Lock()
 	for _, p := range points {
@@ -231,7 +282,10 @@ func (d *Dir) record(points []journal.Point) error {
 		if e == nil || e.log == nil {
 			continue
 		}
-		setNumber(b, p.Key, factPoint, p.End)
+		if p.End > e.point {
+			e.point = p.End
+			setNumber(b, p.Key, factPoint, p.End)
+		}
 		if c := e.log.CleanedTo(); c != e.cleaned {
 			setNumber(b, p.Key, factCleaned, c)
 			e.cleaned = c

@@ -18,8 +18,10 @@ type Scan struct {
 	// Visit is called for each good batch in order. The header is valid during the call only; body reads the whole batch. An
 	// error it returns is the reason why the batch is not good.
 	Visit func(header record.Batch, body func() (record.Batch, error)) error
-	// Contiguous demands that each batch begins at the offset after the one before it.
+	// Contiguous demands that each batch begins at the offset after the one before it, save those that begin at GapsUpTo or
+	// below: that far the log may have been compacted.
 	Contiguous bool
+	GapsUpTo   int64
 }
 
 // Load is a segment as its log file says: all of it is read, up to the first batch that is not good, and the indexes are built
@@ -99,7 +101,7 @@ func (s *Segment) scanFrom(f vfs.File, pos, size int64, scan Scan, note func(rec
 		if err != nil {
 			return err
 		}
-		if scan.Contiguous && !first && b.BaseOffset() != next {
+		if scan.Contiguous && !first && b.BaseOffset() != next && b.BaseOffset() > scan.GapsUpTo {
 			return c.corrupt(pos, next, fmt.Errorf("base offset is %d", b.BaseOffset()))
 		}
 		batchSize, after := b.Size(), b.NextOffset()
