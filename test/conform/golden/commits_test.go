@@ -9,6 +9,7 @@ import (
 func init() {
 	scenarios["commits"] = commits
 	scenarios["commits-of-members"] = memberCommits
+	scenarios["commits-deleted"] = deletedCommits
 }
 
 func offsetCommit(group string, t topic, partition int32, offset int64, metadata string) *kmsg.OffsetCommitRequest {
@@ -103,4 +104,39 @@ func memberCommits(s *script) {
 	s.ask("leave", leave(g, member))
 	at("after leaving", member, gen)
 	at("of nobody, when all are gone", "", -1)
+}
+
+func deletedCommits(s *script) {
+	g, t := s.group("g"), s.topic("t", 2)
+	remove := func(about, group string, t topic, partitions ...int32) {
+		r := kmsg.NewPtrOffsetDeleteRequest()
+		r.Group = group
+		rt := kmsg.NewOffsetDeleteRequestTopic()
+		rt.Topic = t.name
+		for _, n := range partitions {
+			p := kmsg.NewOffsetDeleteRequestTopicPartition()
+			p.Partition = n
+			rt.Partitions = append(rt.Partitions, p)
+		}
+		r.Topics = append(r.Topics, rt)
+		s.ask(about, r)
+	}
+	drop := func(about string, groups ...string) {
+		r := kmsg.NewPtrDeleteGroupsRequest()
+		r.Groups = groups
+		s.ask(about, r)
+	}
+	s.ask("commit", offsetCommit(g, t, 0, 7, ""))
+	s.ask("commit another", offsetCommit(g, t, 1, 8, ""))
+	remove("delete one, and one that is not there", g, t, 0, 5)
+	remove("delete of an unknown topic", g, topic{name: s.topicName("nobody")}, 0)
+	remove("delete of an unknown group", s.topicName("none"), t, 0)
+	s.ask("what is left", offsetFetch(g, t, []int32{0, 1}))
+	member, _ := s.enter("", g, "range")
+	drop("delete a group with a member", g)
+	remove("delete offsets of a group with a member", g, t, 1)
+	s.ask("leave", leave(g, member))
+	drop("delete a group, and one that is not there", g, s.topicName("none"))
+	drop("delete a group without a name", "")
+	s.ask("nothing is left", offsetFetch(g, t, []int32{1}))
 }

@@ -70,6 +70,7 @@ func frames(s *script) {
 	s.raw("a key of controllers", frame(int16(kmsg.BrokerRegistration), 0, true, make([]byte, 40)))
 	s.raw("a version that is not served yet", frame(int16(kmsg.Metadata), 99, true, []byte{1, 0, 0}))
 	s.raw("a version that is not served any more", frame(int16(kmsg.Fetch), 1, false, make([]byte, 16)))
+	s.raw("a version that is only advertised", frame(int16(kmsg.Produce), 2, false, []byte{0, 1, 0, 0, 1, 0, 0, 0, 0, 0}))
 	s.raw("negative version", frame(int16(kmsg.Metadata), -1, false, make([]byte, 16)))
 	s.raw("tags that are not there", frame(int16(kmsg.ApiVersions), 3, false, []byte{0xff, 0xff, 0xff, 0x0f}))
 	s.raw("more tags than are allowed", frame(int16(kmsg.ApiVersions), 3, true, append([]byte{2, 'g', 2, '1', 0x91, 0x4e}, make([]byte, 30_000)...)))

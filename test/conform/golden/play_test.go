@@ -30,7 +30,7 @@ var served = map[kmsg.Key][2]int16{
 	kmsg.ListGroups: {0, 5}, kmsg.ApiVersions: {0, 5}, kmsg.CreateTopics: {2, 7}, kmsg.DeleteTopics: {1, 6},
 	kmsg.DeleteRecords: {0, 2}, kmsg.InitProducerID: {0, 5}, kmsg.OffsetForLeaderEpoch: {2, 4},
 	kmsg.DescribeConfigs: {1, 4}, kmsg.AlterConfigs: {0, 2}, kmsg.DescribeLogDirs: {1, 5},
-	kmsg.CreatePartitions: {0, 3}, kmsg.IncrementalAlterConfigs: {0, 1}, kmsg.DescribeQuorum: {0, 2},
+	kmsg.DeleteGroups: {0, 3}, kmsg.OffsetDelete: {0, 0}, kmsg.CreatePartitions: {0, 3}, kmsg.IncrementalAlterConfigs: {0, 1}, kmsg.DescribeQuorum: {0, 2},
 	kmsg.DescribeCluster: {0, 2}, kmsg.DescribeProducers: {0, 0}, kmsg.ListConfigResources: {0, 1},
 	kmsg.DescribeTopicPartitions: {0, 0},
 }
