@@ -38,7 +38,7 @@ type Replayed struct {
 
 // History is what the journal says about one log.
 type History struct {
-	Promised int64 // the highest flushed end recorded since the last void; 0 without any
+	Promised int64 // up to here the log was, or may have been, told as flushed since its last void; 0 without any
 	Voided   bool  // there was a void
 	refs     []ref
 }
@@ -288,6 +288,9 @@ func (r *Replayed) take(e *Entry, at ref) {
 		h.Promised = max(h.Promised, e.Flushed)
 	case KindData:
 		h.Promised = max(h.Promised, e.Flushed)
+		if e.Base <= h.Promised { // its round is durable, so it may have been acknowledged
+			h.Promised = max(h.Promised, e.End)
+		}
 		h.refs = append(h.refs, at)
 	}
 }

@@ -125,18 +125,42 @@ func (d *Dir) recordRecovered() error {
 // recoverRest recovers the logs that nobody has opened, and closes them again: the journal, which is about to be declared void,
 // may hold their newest records.
 func (d *Dir) recoverRest() error {
-	d.mu.Lock()
-	var keys []journal.Key
-	for key := range d.known {
-		keys = append(keys, key)
+	keys, deleted := d.unopened()
+	b := d.kv.NewBatch()
+	for _, key := range deleted {
+		dropFacts(b, key)
 	}
-	d.mu.Unlock()
+	if err := commit(b); err != nil {
+		return err
+	}
 	var g errgroup.Group
 	g.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for _, key := range keys {
 		g.Go(func() error { return d.recoverOne(key) })
 	}
 	return g.Wait()
+}
+
+// unopened answers the logs that facts know and nobody has opened. Those whose directory is another log's now are of topics that
+// were deleted and made again: what is left of them is forgotten.
+func (d *Dir) unopened() (keys, deleted []journal.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	taken := map[string]bool{}
+	for key, name := range d.wanted {
+		if d.logs[key] != nil {
+			taken[name] = true
+		}
+	}
+	for key, f := range d.known {
+		if !taken[d.fs.PathBase(d.logPath(f.topic, key.Partition))] {
+			keys = append(keys, key)
+			continue
+		}
+		deleted = append(deleted, key)
+		delete(d.known, key)
+	}
+	return keys, deleted
 }
 
 func (d *Dir) recoverOne(key journal.Key) error {

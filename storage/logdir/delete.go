@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 	"github.com/tidemark-mq/tidemark/storage/journal"
 	"github.com/tidemark-mq/tidemark/storage/log"
-	"github.com/tidemark-mq/tidemark/storage/segment"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
@@ -155,7 +153,7 @@ func (d *Dir) RemoveStrays() error {
 // putAside takes a partition directory that is not wanted any more, durably, out of the way.
 func (d *Dir) putAside(dir string) error {
 	id, err := log.ReadTopicID(d.fs, dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, segment.ErrSideFile) {
+	if err != nil && !saysNothing(err) {
 		return fmt.Errorf("logdir: %s: %w", dir, err)
 	}
 	trash := trashPath(d.fs, dir, id)
