@@ -2,6 +2,7 @@ package log
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,6 +39,20 @@ func TestAHoleAboveTheRecoveryPointIsNotTakenForCompaction(t *testing.T) {
 	w.crash(crash.PowerCutAll())
 	require.Nil(t, w.last.Damage)
 	require.Equal(t, acknowledged, offsets(w.readAll()))
+}
+
+// A segment that was synced and then rolled, with nothing appended in between, may be compacted before its indexes are synced. The sync that
+// would have done it must not miss the files.
+func TestASegmentIsReplacedBeforeItsIndexesAreSynced(t *testing.T) {
+	w := newWorld(t, vfs.NewCrash(1), testConfig())
+	w.fill(10)
+	require.NoError(t, w.sync())
+	require.NoError(t, w.l.Roll(t0))
+	w.compactFirstSegment()
+	_, err := w.l.Retain(time.Now().Add(time.Hour)) // which removes the files
+	require.NoError(t, err)
+	w.fill(1)
+	require.NoError(t, w.sync())
 }
 
 // compactFirstSegment leaves every second batch of the oldest segment.

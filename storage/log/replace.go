@@ -66,6 +66,8 @@ func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	list := l.list()
 	gone := slices.Clone(list[from : from+len(old)])
 	l.setSegments(slices.Concat(list[:from], cleaned, list[from+len(old):]))
+	// One that was rolled when it was synced already only waits for its indexes to be.
+	l.on.sealed = slices.DeleteFunc(slices.Clone(l.on.sealed), func(s *segment.Segment) bool { return slices.Contains(gone, s) })
 	l.mu.Unlock()
 	return l.finishReplace(gone, cleaned)
 }
