@@ -38,7 +38,9 @@ func makeTopic(t *testing.T, addr string, configs map[string]string) string {
 	require.NoError(t, err)
 	defer cl.Close()
 	name := fmt.Sprintf("conform-%d", time.Now().UnixNano())
-	set := map[string]*string{}
+	// The records' times lie in the past, where retention would find them.
+	forever := "-1"
+	set := map[string]*string{"retention.ms": &forever}
 	for k, v := range configs {
 		set[k] = &v
 	}
