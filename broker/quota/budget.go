@@ -72,6 +72,17 @@ func (b *Budget) Take(ctx context.Context, l *Lease, n int64) error {
 	return nil
 }
 
+// TryTake adds n bytes to l if they fit and nobody waits. A first take that would wait is better made small: a lease that
+// holds something may overdraw to grow, and so does not depend on what others hold for long.
+func (b *Budget) TryTake(l *Lease, n int64) bool {
+	if b.waiting.Load() > 0 || !b.tryAdd(n) {
+		return false
+	}
+	l.budget = b
+	l.held += n
+	return true
+}
+
 // tryAdd counts n bytes if they fit.
 func (b *Budget) tryAdd(n int64) bool {
 	for {

@@ -150,6 +150,9 @@ func (f *frames) dropAhead() {
 // into it.
 func (f *frames) newRoom(ctx context.Context, h frameHead, got int, l *quota.Lease) (*buffer, error) {
 	room := f.room(h.size, got)
+	if l.Held() == 0 && room > firstRoom && !f.budget.TryTake(l, int64(roomFor(room))) {
+		room = firstRoom // the rest comes by growing, which half frames of others cannot hold up
+	}
 	if err := f.budget.Take(ctx, l, int64(roomFor(room))-l.Held()); err != nil {
 		return nil, err
 	}
