@@ -105,7 +105,7 @@ func (s *script) listGroups(about string, states ...string) {
 	r.StatesFilter = states
 	s.ask(about, r, func(r kmsg.Response) {
 		resp := r.(*kmsg.ListGroupsResponse)
-		kept := resp.Groups[:0]
+		kept := []kmsg.ListGroupsResponseGroup{} // not nil, whether or not there were groups of others
 		for _, g := range resp.Groups {
 			if g.Group == s.topicName("g") {
 				kept = append(kept, g)
