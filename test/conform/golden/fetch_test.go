@@ -46,6 +46,15 @@ func fetched(s *script) {
 	with("waits for more, in vain", func(r *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) {
 		r.MaxWaitMillis, r.MinBytes, p.FetchOffset = 100, 1, 6
 	})
+	second := fetchable(t, 1, 0).Partitions[0]
+	s.fillPartition(t, 1, one("k", "other partition"))
+	with("negative size of a partition", func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.PartitionMaxBytes = -1 })
+	with("negative size in all", func(r *kmsg.FetchRequest, _ *kmsg.FetchRequestTopicPartition) {
+		r.MaxBytes, r.Topics[0].Partitions = -1, append(r.Topics[0].Partitions, second)
+	})
+	with("one byte in all, of two partitions", func(r *kmsg.FetchRequest, _ *kmsg.FetchRequestTopicPartition) {
+		r.MaxBytes, r.Topics[0].Partitions = 1, append(r.Topics[0].Partitions, second)
+	})
 	s.ask("no topics", func() *kmsg.FetchRequest { r := fetch(t, 0, 0); r.Topics = nil; return r }())
 
 	waiting := fetch(t, 0, 6)

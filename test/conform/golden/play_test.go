@@ -220,9 +220,13 @@ func (s *script) topic(n string, partitions int32, configs ...string) topic {
 }
 
 // fill appends batches to a topic's first partition.
-func (s *script) fill(t topic, batches ...[]byte) {
+func (s *script) fill(t topic, batches ...[]byte) { s.fillPartition(t, 0, batches...) }
+
+func (s *script) fillPartition(t topic, partition int32, batches ...[]byte) {
 	s.t.Helper()
 	for _, b := range batches {
-		prepare(s, produce(t, -1, b), func(r *kmsg.ProduceResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
+		r := produce(t, -1, b)
+		r.Topics[0].Partitions[0].Partition = partition
+		prepare(s, r, func(r *kmsg.ProduceResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
 	}
 }
