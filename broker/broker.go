@@ -17,9 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,9 +33,7 @@ import (
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/broker/server"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
-	"github.com/tidemark-mq/tidemark/coordinator/config"
 	"github.com/tidemark-mq/tidemark/coordinator/group"
-	"github.com/tidemark-mq/tidemark/storage/cleaner"
 	"github.com/tidemark-mq/tidemark/storage/logdir"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
@@ -52,17 +50,22 @@ type Broker struct {
 	replicas *replica.Manager
 	groups   *group.Service
 	handlers *handler.Registry
+	fetcher  *fetch.Fetcher
 	server   *server.Server
 	admin    *admin.Server
+	serving  atomic.Bool // everything above is set
 
 	stops []func(context.Context) error // in the order of starting
 
 	failOnce sync.Once
 	failed   chan struct{}
-	err      error         // of failed; valid after it is closed
-	done     chan struct{} // closed by Stop: the watch for failures ends
+	err      error           // of failed; valid after it is closed
+	life     context.Context // ends with Stop: so do the goroutines in watch
+	end      context.CancelFunc
 	watch    sync.WaitGroup
-	stopTrim context.CancelFunc
+
+	stopOnce sync.Once
+	stopErr  error
 }
 
 type boundListener struct {
@@ -82,247 +85,37 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	if p.FS == nil {
 		p.FS = vfs.Disk()
 	}
-	b := &Broker{plan: p, log: p.Log, registry: prometheus.NewRegistry(), failed: make(chan struct{}), done: make(chan struct{})}
+	b := &Broker{plan: p, log: p.Log, registry: prometheus.NewRegistry(), failed: make(chan struct{})}
+	b.life, b.end = context.WithCancel(context.Background())
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{b.bind, b.startAdmin, b.openDir, b.joinCluster, b.startGroups, b.startReplicas, b.serve} {
-		if err := step(ctx); err != nil {
+	steps := []func(context.Context) error{b.bind, b.startAdmin, b.openDir, b.joinCluster, b.startGroups, b.startReplicas, b.serve}
+	for _, step := range steps {
+		if err = ctx.Err(); err == nil {
+			err = step(ctx)
+		}
+		if err != nil {
 			cleanup, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			return nil, errors.Join(err, b.Stop(cleanup))
 		}
 	}
-	b.watchFailures()
-	trimming, stop := context.WithCancel(context.Background())
-	b.watch.Go(func() { trimMemory(trimming) })
-	b.stopTrim = stop
+	b.serving.Store(true)
+	b.watch.Go(b.watchFailures)
+	b.watch.Go(func() { trimMemory(b.life) })
 	return b, nil
-}
-
-// layers is the broker's settings as they are now, dynamic ones included.
-func (b *Broker) layers() config.Layers {
-	return replica.Layers(b.cluster.Image(), b.plan.BrokerID, b.plan.start, "")
-}
-
-// fixed is the broker's settings as given at start-up.
-func (b *Broker) fixed() config.Layers { return config.Layers{Start: b.plan.start} }
-
-// bind takes the listeners' ports.
-func (b *Broker) bind(ctx context.Context) error {
-	var lc net.ListenConfig
-	b.stops = append(b.stops, func(context.Context) error {
-		for _, l := range b.bound {
-			_ = l.Close()
-		}
-		return nil
-	})
-	for _, e := range b.plan.listen {
-		l, err := lc.Listen(ctx, "tcp", e.Address())
-		if err != nil {
-			return fmt.Errorf("listen %s: %w; choose another port or stop who has it", e.Address(), err)
-		}
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
-			e.Port = a.Port
-		}
-		b.bound = append(b.bound, boundListener{l, b.advertised(e)})
-	}
-	return nil
-}
-
-// advertised is what clients are told to connect to for a listener.
-func (b *Broker) advertised(bound server.Endpoint) server.Endpoint {
-	if a, ok := b.plan.advertise[bound.Name]; ok {
-		if a.Port == 0 {
-			a.Port = bound.Port
-		}
-		return a
-	}
-	if bound.Host == "" || bound.Host == "0.0.0.0" || bound.Host == "::" {
-		if bound.Host = b.plan.Hostname; bound.Host == "" {
-			bound.Host = "localhost"
-		}
-	}
-	return bound
-}
-
-func (b *Broker) startAdmin(ctx context.Context) error {
-	if b.plan.AdminListen == "" {
-		return nil
-	}
-	a, err := admin.Start(ctx, admin.Options{Address: b.plan.AdminListen, Ready: b.Ready, Metrics: b.registry, Log: b.log.Named("admin")})
-	if err != nil {
-		return fmt.Errorf("admin-listen %s: %w; choose another port, or none with --admin-listen ''", b.plan.AdminListen, err)
-	}
-	b.admin = a
-	b.stops = append(b.stops, a.Stop)
-	return nil
-}
-
-func (b *Broker) openDir(context.Context) error {
-	l := b.fixed()
-	d, err := logdir.Open(logdir.Options{
-		FS: b.plan.FS, Dir: b.plan.DataDir, BrokerID: b.plan.BrokerID,
-		RetentionInterval: ms(l.BrokerInt("log.retention.check.interval.ms")),
-		Cleaner: cleaner.Options{MapBytes: l.BrokerInt("log.cleaner.dedupe.buffer.size"), BytesPerSecond: l.BrokerFloat("log.cleaner.io.max.bytes.per.second"),
-			Backoff: ms(l.BrokerInt("log.cleaner.backoff.ms"))},
-		NoCleaner: !l.BrokerBool("log.cleaner.enable"),
-		Log:       b.log.Named("storage"), Metrics: b.registry,
-	})
-	if err != nil {
-		return err
-	}
-	b.dir = d
-	b.stops = append(b.stops, func(context.Context) error { return d.Close() })
-	return nil
-}
-
-func (b *Broker) joinCluster(ctx context.Context) error {
-	var endpoints []cluster.Endpoint
-	for _, l := range b.bound {
-		endpoints = append(endpoints, cluster.Endpoint{Name: l.advertised.Name, Protocol: "PLAINTEXT", Host: l.advertised.Host, Port: int32(l.advertised.Port)})
-	}
-	o := cluster.Options{BrokerID: b.plan.BrokerID, Rack: b.plan.Rack, Listeners: endpoints, DirectoryID: b.dir.ID(), Clean: b.dir.Clean(),
-		ClusterID: b.dir.ClusterID(), Endpoints: b.plan.Etcd, Features: handler.FoundingFeatures(), Log: b.log.Named("cluster"), Metrics: b.registry}
-	if len(o.Endpoints) == 0 {
-		o.Dir = filepath.Join(b.plan.DataDir, "etcd")
-	}
-	c, err := cluster.Start(ctx, o)
-	if err != nil {
-		return err
-	}
-	b.cluster = c
-	b.stops = append(b.stops, c.Close)
-	return b.dir.SetClusterID(c.Image().ClusterID)
-}
-
-func (b *Broker) startReplicas(context.Context) error {
-	b.replicas = replica.New(replica.Options{Dir: b.dir, BrokerID: b.plan.BrokerID, Start: b.plan.start, OnLeadership: b.leads,
-		ProducerExpiry: ms(b.fixed().BrokerInt("producer.id.expiration.ms")), Log: b.log.Named("replica")})
-	b.stops = append(b.stops, func(context.Context) error {
-		b.groups.Close()
-		b.replicas.Close()
-		return nil
-	})
-	b.dir.OnDiskFull(b.replicas.SetDiskFull)
-	b.cluster.OnFence(b.replicas.SetFenced)
-	b.cluster.OnChange(b.replicas.Apply)
-	b.cluster.OnChange(b.forgetOffsets)
-	return b.dir.RemoveStrays()
-}
-
-func (b *Broker) startGroups(context.Context) error {
-	l := b.fixed()
-	g, err := group.New(group.Options{
-		KV: b.dir.KV(), Partitions: func() int32 { return int32(len(internalTopic(b.cluster.Image(), offsetsTopic))) },
-		Config: group.Config{
-			MinSessionTimeout:     ms(l.BrokerInt("group.min.session.timeout.ms")),
-			MaxSessionTimeout:     ms(l.BrokerInt("group.max.session.timeout.ms")),
-			InitialRebalanceDelay: ms(l.BrokerInt("group.initial.rebalance.delay.ms")),
-			MaxSize:               int(l.BrokerInt("group.max.size")),
-			OffsetMetadataMaxSize: int(l.BrokerInt("offset.metadata.max.bytes")),
-			OffsetsRetention:      time.Duration(l.BrokerInt("offsets.retention.minutes")) * time.Minute,
-			RetentionInterval:     ms(l.BrokerInt("offsets.retention.check.interval.ms")),
-			CommitTimeout:         ms(l.BrokerInt("offsets.commit.timeout.ms")),
-		},
-		Log: b.log.Named("group"), Metrics: b.registry,
-	})
-	if err != nil {
-		return err
-	}
-	b.groups = g
-	return nil
-}
-
-// offsetsTopic holds the group coordinator's state, as in Kafka.
-const offsetsTopic = "__consumer_offsets"
-
-func internalTopic(image *cluster.Image, name string) []cluster.Partition {
-	t := image.Topic(name)
-	if t == nil {
-		return nil
-	}
-	return t.Partitions
-}
-
-// leads hands leadership of internal partitions to their coordinator.
-func (b *Broker) leads(p *replica.Partition, leading bool, epoch int32) {
-	if p.Topic != offsetsTopic {
-		return
-	}
-	if leading {
-		b.groups.Load(p.ID, p.Number, epoch, p.CoordinatorLog())
-	} else {
-		b.groups.Unload(p.Number, epoch)
-	}
-}
-
-// forgetOffsets has the offsets of deleted topics dropped.
-func (b *Broker) forgetOffsets(old, now *cluster.Image) {
-	var gone []group.Topic
-	for was, is := range now.TopicChanges(old) {
-		if is == nil {
-			gone = append(gone, group.Topic{Name: was.Name, ID: was.ID})
-		}
-	}
-	if len(gone) > 0 {
-		b.groups.TopicsDeleted(gone)
-	}
-}
-
-func (b *Broker) serve(context.Context) error {
-	l := b.fixed()
-	image := b.cluster.Image()
-	deps := handler.Deps{Log: b.log.Named("handler"), ClusterID: image.ClusterID, BrokerID: b.plan.BrokerID, Start: b.plan.start,
-		Cluster: b.cluster, Replicas: b.replicas, Groups: b.groups, Disk: b.dir, LogLevel: b.plan.LogLevel}
-	deps.Fetch = fetch.New(fetch.Options{Replicas: b.replicas, Image: b.cluster.Image, MaxBytes: int32(l.BrokerInt("fetch.max.bytes")),
-		Sessions: fetch.NewSessions(int(l.BrokerInt("max.incremental.fetch.session.cache.slots")))})
-	r, err := handler.New(deps)
-	if err != nil {
-		return err
-	}
-	b.handlers = r
-	s, err := server.New(server.Options{APIs: r.APIs(), MaxRequestBytes: int(l.BrokerInt("socket.request.max.bytes")),
-		MaxConnections: limit(l.BrokerInt("max.connections")), MaxConnectionsPerIP: limit(l.BrokerInt("max.connections.per.ip")),
-		IdleTimeout: ms(l.BrokerInt("connections.max.idle.ms")), Log: b.log.Named("server"), Metrics: b.registry})
-	if err != nil {
-		return err
-	}
-	for _, bound := range b.bound {
-		s.Serve(bound.advertised.Name, bound.Listener)
-	}
-	b.server = s
-	b.stops = append(b.stops, s.Stop)
-	s.Start()
-	return nil
-}
-
-// limit turns Kafka's "no limit" into the server's.
-func limit(n int64) int {
-	if n >= 1<<31-1 {
-		return 0
-	}
-	return int(n)
-}
-
-func ms(n int64) time.Duration {
-	if n < 0 || n > int64(1<<63-1)/int64(time.Millisecond) {
-		return 1<<63 - 1
-	}
-	return time.Duration(n) * time.Millisecond
 }
 
 // watchFailures turns the failure of a part into the broker's.
 func (b *Broker) watchFailures() {
-	b.watch.Go(func() {
-		select {
-		case <-b.dir.Failed():
-			reason := b.dir.Ready()
-			b.replicas.Fail(reason)
-			b.fail(fmt.Errorf("storage failed: %w", reason))
-		case <-b.cluster.Failed():
-			b.fail(fmt.Errorf("cluster metadata failed: %w", b.cluster.Err()))
-		case <-b.done:
-		}
-	})
+	select {
+	case <-b.dir.Failed():
+		reason := b.dir.Ready()
+		b.replicas.Fail(reason)
+		b.fail(fmt.Errorf("storage failed: %w", reason))
+	case <-b.cluster.Failed():
+		b.fail(fmt.Errorf("cluster metadata failed: %w", b.cluster.Err()))
+	case <-b.life.Done():
+	}
 }
 
 func (b *Broker) fail(err error) {
@@ -351,12 +144,10 @@ func (b *Broker) Ready() error {
 	if err := b.Err(); err != nil {
 		return err
 	}
-	select {
-	case <-b.done:
+	switch {
+	case b.life.Err() != nil:
 		return errors.New("stopping")
-	default:
-	}
-	if b.server == nil {
+	case !b.serving.Load():
 		return errors.New("starting")
 	}
 	if !b.cluster.Active() {
@@ -389,16 +180,18 @@ func (b *Broker) Addresses() string {
 }
 
 // Stop takes the broker down in the order the package comment states, within ctx as far
-// as waiting for clients goes; the flush at the end is never cut short.
+// as waiting for clients goes; the flush at the end is never cut short. Further calls wait for the first and answer as it does.
 func (b *Broker) Stop(ctx context.Context) error {
-	close(b.done)
-	if b.stopTrim != nil {
-		b.stopTrim()
-	}
+	b.stopOnce.Do(func() { b.stopErr = b.stop(ctx) })
+	return b.stopErr
+}
+
+func (b *Broker) stop(ctx context.Context) error {
+	b.end()
 	b.watch.Wait()
 	var failures []error
 	for i := len(b.stops) - 1; i >= 0; i-- {
-		if err := b.stops[i](ctx); err != nil && !errors.Is(err, server.ErrStopForced) {
+		if err := b.stops[i](ctx); err != nil {
 			failures = append(failures, err)
 		}
 	}

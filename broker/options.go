@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/server"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	FS       vfs.FS           // nil: the disk
 	Log      *zap.Logger      // nil: none
 	LogLevel *zap.AtomicLevel // of Log, to be changed while running; nil: it cannot be
+
+	metadata cluster.Store // in place of an etcd; for tests
 }
 
 // flagged are Kafka's names of what a flag of ours says.

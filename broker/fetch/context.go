@@ -9,11 +9,15 @@ import (
 
 // scope is what one request means: the partitions to read and the session it belongs to.
 type scope struct {
-	places      []*place // copies: the session's own may change while the request waits
-	session     *session // nil: none
-	id          int32    // session id to answer
-	incremental bool     // answer only what changed
+	places  []*place
+	session *session // nil: none, or one that the answer opens
+	opens   *session // the session that the answer opens, if there is room
+	id      int32    // session id to answer
+	epoch   int32    // what the session expects next if no other request came in between
 }
+
+// incremental tells whether the answer mentions only what is news.
+func (c *scope) incremental() bool { return c.session != nil }
 
 // scope finds out what a request means, updating the session table as it says. The error
 // is a Kafka code for the whole request.
@@ -23,15 +27,10 @@ func (s *Sessions) scope(req *kmsg.FetchRequest, now time.Time) (scope, *kerr.Er
 		if req.SessionID != 0 {
 			s.remove(req.SessionID)
 		}
-		if req.SessionEpoch == finalEpoch || req.Version < 7 {
+		if req.SessionEpoch == finalEpoch || req.Version < 7 || s.slots == 0 {
 			return scope{places: asked}, nil
 		}
-		// The session's places are kept apart from those the request works on.
-		x := s.open(clonePlaces(asked), req.Version >= 13, req.ReplicaID >= 0, now)
-		if x == nil {
-			return scope{places: asked}, nil
-		}
-		return scope{places: asked, session: x, id: x.id}, nil
+		return scope{places: asked, opens: newSession(asked, req.Version >= 13, replicaOf(req) >= 0, now)}, nil
 	}
 	x := s.find(req.SessionID)
 	if x == nil {
@@ -40,106 +39,124 @@ func (s *Sessions) scope(req *kmsg.FetchRequest, now time.Time) (scope, *kerr.Er
 	return s.resume(x, req, asked, now)
 }
 
+// resume is scope for the next request of a session.
 func (s *Sessions) resume(x *session, req *kmsg.FetchRequest, asked []*place, now time.Time) (scope, *kerr.Error) {
 	x.mu.Lock()
-	if x.epoch != req.SessionEpoch {
-		x.mu.Unlock()
+	defer x.mu.Unlock()
+	switch {
+	case x.gone:
+		return scope{}, kerr.FetchSessionIDNotFound
+	case x.epoch != req.SessionEpoch:
 		return scope{}, kerr.InvalidFetchSessionEpoch
-	}
-	if x.usesIDs != (req.Version >= 13) {
-		x.mu.Unlock()
+	case x.usesIDs != (req.Version >= 13):
 		return scope{}, kerr.FetchSessionTopicIDError
 	}
-	grown := x.update(asked, req.ForgottenTopics)
-	x.lastUsed = now
-	x.epoch = nextEpoch(x.epoch)
-	out := scope{places: clonePlaces(x.order), session: x, id: x.id, incremental: true}
-	x.mu.Unlock()
-	s.grew(grown)
-	if len(out.places) == 0 {
-		s.remove(x.id)
+	if grown := x.growthLocked(asked); grown > 0 && !s.resize(x, len(x.places)+grown) {
+		// No room for so many. The client begins anew, and without a session if need be.
+		s.end(x)
+		return scope{}, kerr.FetchSessionIDNotFound
+	}
+	x.updateLocked(asked, req.ForgottenTopics)
+	if len(x.places) == 0 {
+		s.end(x)
 		return scope{}, nil
 	}
-	return out, nil
+	s.resize(x, len(x.places))
+	x.lastUsed.Store(now.UnixMilli())
+	x.epoch = nextEpoch(x.epoch)
+	return scope{places: x.order, session: x, id: x.id, epoch: x.epoch}, nil
 }
 
-func clonePlaces(from []*place) []*place {
-	all := make([]place, len(from))
-	out := make([]*place, len(from))
-	for i, p := range from {
-		all[i] = *p
-		out[i] = &all[i]
+// end is remove for whoever holds x.mu.
+func (s *Sessions) end(x *session) {
+	x.gone = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID[x.id] == x {
+		s.takeLocked(x.id)
 	}
-	return out
 }
 
-// placesOf lists a request's partitions in order; of one named twice the last counts.
+// replicaOf is the broker that fetches as a follower; negative: a consumer.
+func replicaOf(req *kmsg.FetchRequest) int32 {
+	if req.Version < 15 {
+		return req.ReplicaID
+	}
+	return req.ReplicaState.ID
+}
+
+// placesOf lists a request's partitions in order; one named twice stands where it was named first, asked as it was last.
 func placesOf(req *kmsg.FetchRequest) []*place {
 	n := 0
 	for i := range req.Topics {
 		n += len(req.Topics[i].Partitions)
 	}
-	all := make([]place, 0, n)
 	out := make([]*place, 0, n)
-	var seen map[placeKey]int
+	var seen map[placeKey]*place
 	if n > 1 {
-		seen = make(map[placeKey]int, n)
+		seen = make(map[placeKey]*place, n)
 	}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			all = append(all, place{topic: t.Topic, partition: p.Partition, offset: p.FetchOffset, maxBytes: p.PartitionMaxBytes,
-				currentEpoch: p.CurrentLeaderEpoch, lastEpoch: p.LastFetchedEpoch, highWatermark: -1, logStart: -1})
-			at := &all[len(all)-1]
+			at := &place{topic: t.Topic, partition: p.Partition} // one by one: a session may keep few of them for long
 			if req.Version >= 13 {
 				at.topic, at.id, at.byID = "", t.TopicID, true
 			}
-			if seen == nil {
-				return append(out, at)
-			}
-			if k, again := seen[at.key()]; again {
-				out[k] = at
+			at.asked = ask{offset: p.FetchOffset, maxBytes: p.PartitionMaxBytes, currentEpoch: p.CurrentLeaderEpoch, lastEpoch: p.LastFetchedEpoch}
+			if again := seen[at.key()]; again != nil {
+				again.ask.Store(&at.asked)
 				continue
 			}
-			seen[at.key()] = len(out)
+			at.ask.Store(&at.asked)
+			at.forget()
+			if seen != nil {
+				seen[at.key()] = at
+			}
 			out = append(out, at)
 		}
 	}
 	return out
 }
 
-// settle notes in the session what its client is about to be told, picks what an
-// incremental answer mentions, and rotates the order.
-func (c *scope) settle(results []result) []result {
+// settle notes in the session what its client is about to be told. It answers false when the client has asked again
+// meanwhile: then this answer is not the one it goes on from.
+func (c *scope) settle(s *Sessions, results []result, now time.Time) bool {
+	if c.opens != nil {
+		if s.open(c.opens, now) {
+			c.id = c.opens.id
+			note(results)
+		}
+		return true
+	}
 	if c.session == nil {
-		return results
+		return true
 	}
 	x := c.session
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	mentioned := results[:0:0]
-	served := map[*place]bool{}
+	if x.epoch != c.epoch {
+		return false
+	}
+	note(results)
+	x.rotateLocked(results)
+	return true
+}
+
+func note(results []result) {
 	for i := range results {
 		r := &results[i]
-		own := x.places[r.place.key()]
-		if own == nil { // forgotten by a later request meanwhile
-			if !c.incremental {
-				mentioned = append(mentioned, *r)
-			}
+		if r.code != 0 || r.diverged {
+			r.place.forget() // to be mentioned when it is over
 			continue
 		}
-		changed := r.header.ErrorCode != 0 || r.slice.Len > 0 || !own.told ||
-			own.highWatermark != r.header.HighWatermark || own.logStart != r.header.LogStartOffset || r.diverged
-		own.told = r.header.ErrorCode == 0
-		own.highWatermark, own.logStart = r.header.HighWatermark, r.header.LogStartOffset
-		if r.slice.Len > 0 {
-			served[own] = true
-		}
-		if changed || !c.incremental {
-			mentioned = append(mentioned, *r)
-		}
+		r.place.saidWatermark.Store(r.watermark)
+		r.place.saidStart.Store(r.start)
 	}
-	x.rotate(served)
-	return mentioned
+}
+
+// news tells whether a session's answer mentions the result.
+func (r *result) news() bool {
+	return r.code != 0 || r.diverged || r.slice.Len > 0 || r.watermark != r.place.saidWatermark.Load() || r.start != r.place.saidStart.Load()
 }

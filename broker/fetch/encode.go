@@ -4,9 +4,9 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kbin"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 )
 
@@ -34,8 +34,8 @@ func (p *poll) encode(image *cluster.Image, results []result) *call.Payload {
 // byTopic gathers results by topic, both in the order of their first appearance.
 func byTopic(results []result) [][]*result {
 	var groups [][]*result
+	var at map[placeKey]int // made when a topic follows another
 	last := -1
-	at := map[placeKey]int{}
 	for i := range results {
 		r := &results[i]
 		key := placeKey{topic: r.place.topic, id: r.place.id}
@@ -43,11 +43,17 @@ func byTopic(results []result) [][]*result {
 			groups[last] = append(groups[last], r)
 			continue
 		}
+		if last >= 0 && at == nil {
+			first := groups[last][0].place
+			at = map[placeKey]int{{topic: first.topic, id: first.id}: last}
+		}
 		g, ok := at[key]
 		if !ok {
 			g = len(groups)
 			groups = append(groups, nil)
-			at[key] = g
+			if at != nil {
+				at[key] = g
+			}
 		}
 		groups[g] = append(groups[g], r)
 		last = g
@@ -100,17 +106,16 @@ func (w *bodyWriter) topic(g []*result) {
 }
 
 func (w *bodyWriter) partition(r *result) {
-	h := &r.header
-	w.buf = kbin.AppendInt32(w.buf, h.Partition)
-	w.buf = kbin.AppendInt16(w.buf, h.ErrorCode)
-	w.buf = kbin.AppendInt64(w.buf, h.HighWatermark)
-	w.buf = kbin.AppendInt64(w.buf, h.LastStableOffset)
+	w.buf = kbin.AppendInt32(w.buf, r.place.partition)
+	w.buf = kbin.AppendInt16(w.buf, r.code)
+	w.buf = kbin.AppendInt64(w.buf, r.watermark)
+	w.buf = kbin.AppendInt64(w.buf, r.stable)
 	if w.version >= 5 {
-		w.buf = kbin.AppendInt64(w.buf, h.LogStartOffset)
+		w.buf = kbin.AppendInt64(w.buf, r.start)
 	}
-	w.aborted(h.AbortedTransactions)
+	w.aborted(r.listed, r.aborted)
 	if w.version >= 11 {
-		w.buf = kbin.AppendInt32(w.buf, h.PreferredReadReplica)
+		w.buf = kbin.AppendInt32(w.buf, noReplica)
 	}
 	if w.flexible {
 		w.buf = kbin.AppendUvarint(w.buf, uint32(r.slice.Len)+1)
@@ -123,11 +128,14 @@ func (w *bodyWriter) partition(r *result) {
 	w.partitionTags(r)
 }
 
-func (w *bodyWriter) aborted(list []kmsg.FetchResponseTopicPartitionAbortedTransaction) {
+// noReplica is the preferred read replica of a partition that has none but its leader.
+const noReplica = -1
+
+func (w *bodyWriter) aborted(listed bool, list []replica.Aborted) {
 	switch {
-	case list == nil && w.flexible:
+	case !listed && w.flexible:
 		w.buf = append(w.buf, 0)
-	case list == nil:
+	case !listed:
 		w.buf = kbin.AppendInt32(w.buf, -1)
 	default:
 		w.arrayLen(len(list))
@@ -144,26 +152,24 @@ func (w *bodyWriter) partitionTags(r *result) {
 	if !w.flexible {
 		return
 	}
-	h := &r.header
-	leader := h.CurrentLeader.LeaderID >= 0
 	n := byte(0)
 	if r.diverged {
 		n++
 	}
-	if leader {
+	if r.leader >= 0 {
 		n++
 	}
 	w.buf = append(w.buf, n)
 	if r.diverged {
 		w.buf = append(w.buf, 0, 13)
-		w.buf = kbin.AppendInt32(w.buf, h.DivergingEpoch.Epoch)
-		w.buf = kbin.AppendInt64(w.buf, h.DivergingEpoch.EndOffset)
+		w.buf = kbin.AppendInt32(w.buf, r.divergingEpoch)
+		w.buf = kbin.AppendInt64(w.buf, r.divergingEnd)
 		w.buf = append(w.buf, 0)
 	}
-	if leader {
+	if r.leader >= 0 {
 		w.buf = append(w.buf, 1, 9)
-		w.buf = kbin.AppendInt32(w.buf, h.CurrentLeader.LeaderID)
-		w.buf = kbin.AppendInt32(w.buf, h.CurrentLeader.LeaderEpoch)
+		w.buf = kbin.AppendInt32(w.buf, r.leader)
+		w.buf = kbin.AppendInt32(w.buf, r.leaderEpoch)
 		w.buf = append(w.buf, 0)
 	}
 }
@@ -175,7 +181,7 @@ func (w *bodyWriter) brokers(p *poll, image *cluster.Image, results []result) {
 	}
 	var named []int32
 	for i := range results {
-		if id := results[i].header.CurrentLeader.LeaderID; id >= 0 && w.version >= 16 && p.replicaID < 0 && !slices.Contains(named, id) {
+		if id := results[i].leader; id >= 0 && w.version >= 16 && p.replicaID < 0 && !slices.Contains(named, id) {
 			named = append(named, id)
 		}
 	}

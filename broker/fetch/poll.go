@@ -10,186 +10,186 @@ import (
 
 	"github.com/tidemark-mq/tidemark/broker/call"
 	"github.com/tidemark-mq/tidemark/broker/replica"
-	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 )
 
-// Options is what a Fetcher stands on.
-type Options struct {
-	Replicas *replica.Manager
-	Image    func() *cluster.Image
-	Sessions *Sessions
-	MaxBytes int32 // fetch.max.bytes: the most an answer holds, whatever is asked
-}
-
-// Fetcher answers Fetch requests.
-type Fetcher struct {
-	o        Options
-	code     func(err error, doing string) int16
-	endpoint func(image *cluster.Image, id int32, listener string) (host string, port int32, rack *string, ok bool)
-}
-
-// New makes a Fetcher.
-func New(o Options) *Fetcher { return &Fetcher{o: o} }
-
-// Answer sets how an error becomes a Kafka code (it is logged there if unknown), and where a broker listens for clients of
-// a listener. To be called before the first Serve.
-func (f *Fetcher) Answer(code func(err error, doing string) int16,
-	endpoint func(image *cluster.Image, id int32, listener string) (host string, port int32, rack *string, ok bool)) {
-	f.code, f.endpoint = code, endpoint
-}
-
-// Serve answers the call, at once or when there is enough to say.
-func (f *Fetcher) Serve(c *call.Call) {
-	req := c.Request.(*kmsg.FetchRequest)
-	if req.IsolationLevel < 0 || req.IsolationLevel > 1 {
-		f.refuseAll(c, req)
-		return
-	}
-	sc, code := f.o.Sessions.scope(req, c.Received)
-	if code != nil {
-		resp := req.ResponseKind().(*kmsg.FetchResponse)
-		resp.ErrorCode = code.Code
-		c.Reply(call.Response{Message: resp})
-		return
-	}
-	p := &poll{fetcher: f, call: c, req: req, scope: sc}
-	if req.Version < 15 {
-		p.replicaID = req.ReplicaID
-	} else {
-		p.replicaID = req.ReplicaState.ID
-	}
-	p.start()
-}
-
-// refuseAll answers a request of an isolation level that does not exist as Kafka does.
-func (f *Fetcher) refuseAll(c *call.Call, req *kmsg.FetchRequest) {
-	resp := req.ResponseKind().(*kmsg.FetchResponse)
-	resp.ErrorCode = kerr.UnknownServerError.Code
-	for i := range req.Topics {
-		t := kmsg.NewFetchResponseTopic()
-		t.Topic, t.TopicID = req.Topics[i].Topic, req.Topics[i].TopicID
-		for _, p := range req.Topics[i].Partitions {
-			r := failed(p.Partition, kerr.UnknownServerError.Code, []kmsg.FetchResponseTopicPartitionAbortedTransaction{})
-			t.Partitions = append(t.Partitions, r)
-		}
-		resp.Topics = append(resp.Topics, t)
-	}
-	c.Reply(call.Response{Message: resp})
-}
-
-// poll is one Fetch request until it is answered.
+// poll is one Fetch request until it is answered. Whoever set running works on it, alone; the rest is guarded by mu.
 type poll struct {
 	fetcher   *Fetcher
 	call      *call.Call
 	req       *kmsg.FetchRequest
 	scope     scope
 	replicaID int32
+	maxBytes  int32 // of the answer
+	minBytes  int64 // worth an answer before the time is up
 
-	mu       sync.Mutex
-	trying   bool // an attempt runs; again tells it to run once more
-	again    bool
-	expired  bool
-	answered bool
-	watched  []*replica.Partition
-	timer    *time.Timer
-	unhook   func() bool
+	// Of whoever works on it.
+	spots   []spot
+	weights []int64 // by spot; nil where any record is enough
+	total   int64   // of weights
+
+	timer  *time.Timer
+	unhook func() bool
+
+	mu      sync.Mutex
+	running bool
+	over    bool // answered
+	expired bool
+	news    []int32 // spots that changed since they were looked at
+}
+
+// spot is a poll's place on one partition.
+type spot struct {
+	watch replica.Watch
+	poll  *poll
+	part  *replica.Partition
+	at    int32
+	noted bool // in poll.news
+}
+
+// PartitionChanged implements replica.Watcher. It is called from the flusher, so what is to be done about it is done
+// elsewhere.
+func (s *spot) PartitionChanged(*replica.Partition) {
+	p := s.poll
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || s.noted {
+		return
+	}
+	s.noted = true
+	p.news = append(p.news, s.at)
+	p.rouseLocked()
+}
+
+// expire is the end of the poll's time, or of its call's context: it is answered with what there is.
+func (p *poll) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	p.expired = true
+	p.rouseLocked()
+}
+
+func (p *poll) rouseLocked() {
+	if !p.running {
+		p.running = true
+		go p.run() // ends soon: it answers the call or parks it again
+	}
 }
 
 // start makes the first attempt and parks the poll when that is not enough.
-func (p *poll) start() {
-	wait := time.Duration(p.req.MaxWaitMillis) * time.Millisecond
-	last := wait <= 0 || len(p.scope.places) == 0
-	if p.attempt(last) {
+func (p *poll) start(wait time.Duration) {
+	if p.attempt(wait <= 0 || len(p.scope.places) == 0) {
 		return
 	}
 	p.park(wait)
 }
 
-// park watches the partitions and the clock. What happened between the first attempt and
-// the watching is caught by trying once more.
+// park watches the partitions and the clock. What happened between the first attempt and the watching is caught by taking
+// every partition for news.
 func (p *poll) park(wait time.Duration) {
-	p.mu.Lock()
-	p.trying = true
-	for _, place := range p.scope.places {
-		if part, _ := p.fetcher.find(p.fetcher.o.Image(), place); part != nil {
-			part.Watch(p)
-			p.watched = append(p.watched, part)
-		}
+	n := len(p.scope.places)
+	p.spots, p.news = make([]spot, n), make([]int32, 0, n)
+	if p.minBytes > 1 {
+		p.weights = make([]int64, n)
+	}
+	p.running = true // nobody else knows the poll yet
+	p.fetcher.parked(1)
+	image := p.fetcher.o.Image()
+	for i := range p.spots {
+		s := &p.spots[i]
+		s.poll, s.at, s.watch.To, s.noted = p, int32(i), s, true
+		p.news = append(p.news, s.at)
 	}
 	p.timer = time.AfterFunc(wait-time.Since(p.call.Received), p.expire)
 	p.unhook = context.AfterFunc(p.call.Context, p.expire)
-	p.mu.Unlock()
+	for i, place := range p.scope.places {
+		if part, _ := p.fetcher.find(image, place); part != nil {
+			p.spots[i].part = part
+			part.Watch(&p.spots[i].watch)
+		}
+	}
 	p.run()
 }
 
-// PartitionChanged implements replica.Watcher: it is called from the flusher, so the
-// attempt happens elsewhere.
-func (p *poll) PartitionChanged(*replica.Partition) { p.nudge(false) }
-
-func (p *poll) expire() { p.nudge(true) }
-
-func (p *poll) nudge(expired bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.expired = p.expired || expired
-	if p.answered {
-		return
-	}
-	if p.trying {
-		p.again = true
-		return
-	}
-	p.trying = true
-	go p.run()
-}
-
-// run attempts until there is an answer or nothing new happened meanwhile. The caller has
-// set trying.
+// run looks at what is new until there is an answer or nothing is. The caller has set running.
 func (p *poll) run() {
+	var looked []int32
 	for {
 		p.mu.Lock()
-		p.again = false
-		last := p.expired
-		p.mu.Unlock()
-		if p.attempt(last) {
-			p.finish()
-			return
+		looked, p.news = p.news, looked[:0]
+		for _, i := range looked {
+			p.spots[i].noted = false
 		}
-		p.mu.Lock()
-		if !p.again {
-			p.trying = false
+		last := p.expired
+		if !last && len(looked) == 0 {
+			p.running = false
 			p.mu.Unlock()
 			return
 		}
 		p.mu.Unlock()
+		enough, worth := last, false
+		if !last {
+			enough, worth = p.judge(looked)
+		}
+		if (enough || worth) && p.attempt(enough) {
+			p.finish()
+			return
+		}
 	}
+}
+
+// judge looks at partitions with news: whether there is enough for an answer, or whether reading is worth a try.
+func (p *poll) judge(news []int32) (enough, worth bool) {
+	image := p.fetcher.o.Image()
+	for _, i := range news {
+		at := p.scope.places[i]
+		if p.weights == nil {
+			more, urgent := p.glance(image, at)
+			enough, worth = enough || urgent, worth || more
+			continue
+		}
+		w := p.weigh(image, at)
+		p.total += w.bytes - p.weights[i]
+		p.weights[i] = w.bytes
+		enough = enough || w.urgent
+	}
+	return enough || p.weights != nil && p.total >= p.minBytes, worth
 }
 
 // finish stops watching.
 func (p *poll) finish() {
 	p.mu.Lock()
-	p.answered = true
-	watched := p.watched
-	p.watched = nil
+	p.over, p.news = true, nil
 	p.mu.Unlock()
 	p.timer.Stop()
 	p.unhook()
-	for _, part := range watched {
-		part.Unwatch(p)
+	for i := range p.spots {
+		if s := &p.spots[i]; s.part != nil {
+			s.part.Unwatch(&s.watch)
+		}
 	}
+	p.fetcher.parked(-1)
 }
 
-// attempt reads; it answers the call if that is enough, or if this is the last attempt.
-func (p *poll) attempt(last bool) bool {
+// attempt reads; it answers the call if that is enough, or if there is to be an answer in any case.
+func (p *poll) attempt(final bool) bool {
 	image := p.fetcher.o.Image()
-	results, total, urgent := p.readAll(image)
-	if !last && !urgent && total < int64(p.req.MinBytes) {
+	results, sum := p.readAll(image)
+	if !final && !sum.urgent && sum.bytes < p.minBytes {
 		releaseAll(results)
 		return false
 	}
-	// What the session leaves unmentioned holds no records, so nothing is to be released there.
-	mentioned := p.scope.settle(results)
-	p.call.Reply(call.Response{Payload: p.encode(image, mentioned)})
+	if p.call.Context.Err() != nil {
+		p.scope.opens = nil // for a client that is gone, or to go
+	}
+	if !p.scope.settle(p.fetcher.o.Sessions, results, time.Now()) {
+		releaseAll(results)
+		refuse(p.call, kerr.InvalidFetchSessionEpoch)
+		return true
+	}
+	p.call.Reply(call.Response{Payload: p.encode(image, results)})
 	return true
 }
 

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
@@ -10,87 +9,139 @@ import (
 
 // result is what is to be said of one partition.
 type result struct {
-	place    *place
-	header   kmsg.FetchResponseTopicPartition // RecordBatches stays nil: the records are slice
-	slice    replica.Slice
-	diverged bool
+	place     *place
+	code      int16
+	watermark int64
+	stable    int64
+	start     int64
+	slice     replica.Slice
+	listed    bool // the list of aborted transactions is there, if empty, and not absent
+	aborted   []replica.Aborted
+
+	diverged       bool
+	divergingEpoch int32
+	divergingEnd   int64
+	leader         int32 // -1: not told
+	leaderEpoch    int32
+
+	more bool // there may be records behind the slice
 }
 
-// noAborted is the empty list of aborted transactions, which is not the absent one.
-var noAborted = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+// tally sums up what a request would be answered with.
+type tally struct {
+	bytes  int64
+	urgent bool // something is worth an answer however few bytes there are
+}
 
-// readAll reads every partition in order within the request's limits. urgent: something
-// in it is worth an answer however few bytes there are.
-func (p *poll) readAll(image *cluster.Image) (results []result, total int64, urgent bool) {
-	results = make([]result, 0, len(p.scope.places))
-	left := min(p.req.MaxBytes, p.fetcher.o.MaxBytes)
+// readAll reads every partition in order within the request's limits, and answers what is to be mentioned.
+func (p *poll) readAll(image *cluster.Image) (results []result, sum tally) {
+	room := len(p.scope.places)
+	if p.scope.incremental() {
+		room = min(room, 16) // most have no news
+	}
+	results = make([]result, 0, room)
+	left := p.maxBytes
 	first := true
 	for _, at := range p.scope.places {
-		r := result{place: at}
-		p.readOne(image, &r, left, first)
+		r := p.readOne(image, at, left, first)
 		if r.slice.Len > 0 {
 			first = false
-			total += int64(r.slice.Len)
+			sum.bytes += int64(r.slice.Len)
 		}
-		left = max(0, left-int32(min(r.slice.Len, 1<<30)))
-		urgent = urgent || r.header.ErrorCode != 0 || r.diverged
-		results = append(results, r)
+		left = max(0, left-int32(r.slice.Len)) // a limit that is no size fails the first partition alone, as in Kafka
+		sum.urgent = sum.urgent || r.code != 0 || r.diverged
+		if !p.scope.incremental() || r.news() {
+			results = append(results, r)
+		}
 	}
-	return results, total, urgent
+	return results, sum
 }
 
-func (p *poll) readOne(image *cluster.Image, r *result, left int32, first bool) {
-	at := r.place
+// readOne reads one partition; the caller releases the slice.
+func (p *poll) readOne(image *cluster.Image, at *place, left int32, first bool) result {
 	part, code := p.fetcher.find(image, at)
 	if code != nil {
-		r.header = failed(at.partition, code.Code, noAborted)
-		return
+		r := failed(at, code.Code)
+		r.listed = true
+		return r
 	}
 	if p.replicaID >= 0 { // a follower: none is known to a broker that is alone
-		r.header = failed(at.partition, kerr.NotLeaderForPartition.Code, nil)
-		p.pointToLeader(image, r)
-		return
+		return p.pointToLeader(image, failed(at, kerr.NotLeaderForPartition.Code))
 	}
-	limit := min(at.maxBytes, left)
+	what := at.ask.Load()
+	limit := min(what.maxBytes, left)
 	if limit < 0 { // as Kafka answers a limit that is no size
-		r.header = failed(at.partition, kerr.UnknownServerError.Code, nil)
-		return
+		return failed(at, kerr.UnknownServerError.Code)
 	}
-	found, err := part.Read(replica.Read{Offset: at.offset, MaxBytes: int(limit), AtLeastOne: first,
-		Committed: p.req.IsolationLevel == 1, Epoch: at.currentEpoch, LastEpoch: p.lastEpoch(at)})
+	found, err := part.Read(replica.Read{Offset: what.offset, MaxBytes: int(limit), AtLeastOne: first, Committed: p.committed(),
+		Epoch: what.currentEpoch, LastEpoch: p.lastEpoch(what)})
 	if err != nil {
-		r.header = failed(at.partition, p.fetcher.code(err, "fetch"), nil)
-		p.pointToLeader(image, r)
-		return
+		return p.pointToLeader(image, failed(at, p.fetcher.code(err, "fetch")))
 	}
-	h := kmsg.NewFetchResponseTopicPartition()
-	h.Partition, h.HighWatermark, h.LastStableOffset, h.LogStartOffset = at.partition, found.HighWatermark, found.StableOffset, found.LogStart
-	if p.req.IsolationLevel == 1 {
-		h.AbortedTransactions = noAborted
-		for _, a := range found.Aborted {
-			t := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
-			t.ProducerID, t.FirstOffset = a.ProducerID, a.FirstOffset
-			h.AbortedTransactions = append(h.AbortedTransactions, t)
-		}
-	}
-	if found.Diverged {
-		r.diverged = true
-		h.DivergingEpoch.Epoch, h.DivergingEpoch.EndOffset = found.DivergingLast, found.DivergingEnd
-	}
-	r.header, r.slice = h, found.Slice
+	return result{place: at, watermark: found.HighWatermark, stable: found.StableOffset, start: found.LogStart, slice: found.Slice,
+		listed: p.committed(), aborted: found.Aborted, more: found.More, leader: -1, leaderEpoch: -1,
+		diverged: found.Diverged, divergingEpoch: found.DivergingLast, divergingEnd: found.DivergingEnd}
 }
+
+func (p *poll) committed() bool { return p.req.IsolationLevel == 1 }
 
 // lastEpoch is the epoch of the client's last record; only versions that answer a
 // diverging epoch ask for the check.
-func (p *poll) lastEpoch(at *place) int32 {
+func (p *poll) lastEpoch(what *ask) int32 {
 	if p.req.Version < 12 {
 		return -1
 	}
-	return at.lastEpoch
+	return what.lastEpoch
+}
+
+// glance tells, without looking into files, whether a partition may have something for the client, and whether that is worth
+// an answer whatever it is.
+func (p *poll) glance(image *cluster.Image, at *place) (more, urgent bool) {
+	part, code := p.fetcher.find(image, at)
+	if code != nil {
+		return false, true
+	}
+	what := at.ask.Load()
+	found, err := part.Read(replica.Read{Offset: what.offset, Committed: p.committed(), Epoch: what.currentEpoch, LastEpoch: p.lastEpoch(what)})
+	return found.More, err != nil || found.Diverged
+}
+
+// weigh is what a partition counts for towards the bytes that a client waits for: as Kafka does, what there is up to the
+// partition's limit, whole batches or not; and what a segment holds to its end is worth an answer, because the next one is for
+// the next answer.
+func (p *poll) weigh(image *cluster.Image, at *place) tally {
+	r := p.readOne(image, at, p.maxBytes, true)
+	if r.slice.Len > 0 {
+		r.slice.Release()
+	}
+	sum := tally{bytes: int64(r.slice.Len), urgent: r.code != 0 || r.diverged}
+	if r.slice.Len == 0 || !r.more {
+		return sum
+	}
+	part, code := p.fetcher.find(image, at)
+	if code != nil {
+		return sum
+	}
+	what := at.ask.Load()
+	behind := replica.Read{Offset: r.slice.End, MaxBytes: max(0, int(min(what.maxBytes, p.maxBytes))-r.slice.Len), AtLeastOne: true,
+		Committed: p.committed(), Epoch: what.currentEpoch, LastEpoch: -1}
+	next, err := part.Read(behind)
+	if err != nil || next.Slice.Len == 0 {
+		return sum // nothing is left there after all
+	}
+	next.Slice.Release()
+	if next.Slice.Len <= behind.MaxBytes {
+		sum.urgent = true // it would have fitted: it lies in another segment
+	}
+	sum.bytes = max(sum.bytes, int64(min(what.maxBytes, p.maxBytes)))
+	return sum
 }
 
 // find resolves a place to a partition of this broker.
 func (f *Fetcher) find(image *cluster.Image, at *place) (*replica.Partition, *kerr.Error) {
+	if part := at.part.Load(); part != nil && !part.Closed() {
+		return part, nil // as long as it is not closed, the image has it under this name and id
+	}
 	t := image.TopicByID(at.id)
 	unknown := kerr.UnknownTopicID
 	if !at.byID {
@@ -107,26 +158,25 @@ func (f *Fetcher) find(image *cluster.Image, at *place) (*replica.Partition, *ke
 	if err != nil {
 		return nil, kerr.NotLeaderForPartition
 	}
+	at.part.Store(part)
 	return part, nil
 }
 
 // failed is the answer for a partition that cannot be read.
-func failed(partition int32, code int16, aborted []kmsg.FetchResponseTopicPartitionAbortedTransaction) kmsg.FetchResponseTopicPartition {
-	h := kmsg.NewFetchResponseTopicPartition()
-	h.Partition, h.ErrorCode, h.HighWatermark, h.LastStableOffset, h.LogStartOffset = partition, code, -1, -1, -1
-	h.AbortedTransactions = aborted
-	return h
+func failed(at *place, code int16) result {
+	return result{place: at, code: code, watermark: -1, stable: -1, start: -1, leader: -1, leaderEpoch: -1}
 }
 
 // pointToLeader tells a client of version 16 and up who leads (KIP-951).
-func (p *poll) pointToLeader(image *cluster.Image, r *result) {
-	if p.req.Version < 16 || r.header.ErrorCode != kerr.NotLeaderForPartition.Code && r.header.ErrorCode != kerr.FencedLeaderEpoch.Code {
-		return
+func (p *poll) pointToLeader(image *cluster.Image, r result) result {
+	if p.req.Version < 16 || r.code != kerr.NotLeaderForPartition.Code && r.code != kerr.FencedLeaderEpoch.Code {
+		return r
 	}
 	t := image.TopicByID(r.place.id)
 	if t == nil || int(r.place.partition) >= len(t.Partitions) {
-		return
+		return r
 	}
 	l := t.Partitions[r.place.partition]
-	r.header.CurrentLeader.LeaderID, r.header.CurrentLeader.LeaderEpoch = l.Leader, l.LeaderEpoch
+	r.leader, r.leaderEpoch = l.Leader, l.LeaderEpoch
+	return r
 }

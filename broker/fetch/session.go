@@ -1,12 +1,13 @@
 package fetch
 
 import (
-	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
@@ -17,21 +18,28 @@ const (
 )
 
 // place is a partition in a request or session: what is asked of it and, in a session,
-// what the client was last told.
+// what its client was last told.
 type place struct {
 	topic     string  // versions up to 12
 	id        uuid.ID // from 13 on
 	byID      bool
 	partition int32
 
+	ask   atomic.Pointer[ask] // replaced by a session's later requests
+	asked ask                 // what ask points to first
+	part  atomic.Pointer[replica.Partition]
+
+	// What the client was told, by the request whose turn it is in the session; -1: nothing, or an error.
+	saidWatermark, saidStart atomic.Int64
+	served                   bool // in rotate only; guarded by session.mu
+}
+
+// ask is what a client wants of a partition. It does not change.
+type ask struct {
 	offset       int64
 	maxBytes     int32
 	currentEpoch int32
 	lastEpoch    int32
-
-	told          bool // an answer mentioned it without an error
-	highWatermark int64
-	logStart      int64
 }
 
 type placeKey struct {
@@ -42,133 +50,57 @@ type placeKey struct {
 
 func (p *place) key() placeKey { return placeKey{p.topic, p.id, p.partition} }
 
+// forget makes the next answer mention the place, whatever it is then.
+func (p *place) forget() {
+	p.saidWatermark.Store(-1)
+	p.saidStart.Store(-1)
+}
+
 // session is the partitions a client fetches, remembered between its requests.
 type session struct {
 	id       int32
 	usesIDs  bool
 	follower bool
 	created  time.Time
+	lastUsed atomic.Int64 // ms since 1970
 
-	mu       sync.Mutex
-	epoch    int32 // the next one expected
-	places   map[placeKey]*place
-	order    []*place // those longest without records first
-	lastUsed time.Time
-}
-
-// Limits of the session table.
-const (
-	// evictAfter is how long a session is safe from being evicted for a new one.
-	evictAfter = 2 * time.Minute
-	// maxCachedPlaces bounds the partitions of all sessions together.
-	maxCachedPlaces = 1_000_000
-)
-
-// Sessions is the bounded table of fetch sessions.
-type Sessions struct {
-	slots int
+	size int // places, as the table counts them; guarded by Sessions.mu
 
 	mu     sync.Mutex
-	byID   map[int32]*session
-	places int // of all sessions, about: counted when a session is made or changed
+	gone   bool  // not in the table any more
+	epoch  int32 // the next one expected
+	places map[placeKey]*place
+	most   int      // places that the map has room for
+	order  []*place // those longest without records first; replaced, never changed
 }
 
-// NewSessions makes a table of at most slots sessions
-// (max.incremental.fetch.session.cache.slots); 0 turns sessions off.
-func NewSessions(slots int) *Sessions {
-	return &Sessions{slots: slots, byID: map[int32]*session{}}
+func newSession(places []*place, usesIDs, follower bool, now time.Time) *session {
+	x := &session{usesIDs: usesIDs, follower: follower, created: now, epoch: 1, size: len(places)}
+	x.lastUsed.Store(now.UnixMilli())
+	x.fillLocked(places)
+	return x
 }
 
-// Len is the number of sessions.
-func (s *Sessions) Len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.byID)
-}
-
-func (s *Sessions) find(id int32) *session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byID[id]
-}
-
-// remove forgets a session; n is the number of places it held.
-func (s *Sessions) remove(id int32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.removeLocked(id)
-}
-
-func (s *Sessions) removeLocked(id int32) {
-	if old := s.byID[id]; old != nil {
-		delete(s.byID, id)
-		old.mu.Lock()
-		s.places -= len(old.places)
-		old.mu.Unlock()
-	}
-}
-
-// open makes a session of the places of a full request. It answers nil when there is no
-// room: then the client goes on without one.
-func (s *Sessions) open(places []*place, usesIDs, follower bool, now time.Time) *session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.slots == 0 || s.places+len(places) > maxCachedPlaces || len(s.byID) >= s.slots && !s.evictLocked(follower, now) {
-		return nil
-	}
-	n := &session{usesIDs: usesIDs, follower: follower, created: now, epoch: 1, lastUsed: now,
-		places: make(map[placeKey]*place, len(places)), order: places}
+// fillLocked makes the map anew.
+func (x *session) fillLocked(places []*place) {
+	x.places, x.most, x.order = make(map[placeKey]*place, len(places)), len(places), places
 	for _, p := range places {
-		n.places[p.key()] = p
+		x.places[p.key()] = p
 	}
-	for n.id == 0 || s.byID[n.id] != nil {
-		n.id = rand.Int32()
-	}
-	s.byID[n.id] = n
-	s.places += len(places)
-	return n
 }
 
-// evictLocked makes room by ending the session longest unused, if it was unused for
-// evictAfter. A follower's session goes only for another follower's.
-func (s *Sessions) evictLocked(follower bool, now time.Time) bool {
-	var oldest *session
-	var used time.Time
-	for _, x := range s.byID {
-		if x.follower && !follower {
-			continue
-		}
-		x.mu.Lock()
-		last := x.lastUsed
-		x.mu.Unlock()
-		if oldest == nil || last.Before(used) {
-			oldest, used = x, last
-		}
-	}
-	if oldest == nil || now.Sub(used) < evictAfter {
-		return false
-	}
-	s.removeLocked(oldest.id)
-	return true
-}
-
-func (s *Sessions) grew(by int) {
-	s.mu.Lock()
-	s.places += by
-	s.mu.Unlock()
-}
-
-// update brings a session to what an incremental request changes: partitions added or
-// moved, partitions forgotten. It answers by how many places the session grew.
-func (x *session) update(add []*place, forget []kmsg.FetchRequestForgottenTopic) int {
-	before := len(x.places)
+// updateLocked brings a session to what an incremental request changes: partitions added or
+// moved, partitions forgotten.
+func (x *session) updateLocked(add []*place, forget []kmsg.FetchRequestForgottenTopic) {
+	var added, dropped []*place
 	for _, p := range add {
 		if have := x.places[p.key()]; have != nil {
-			have.offset, have.maxBytes, have.currentEpoch, have.lastEpoch = p.offset, p.maxBytes, p.currentEpoch, p.lastEpoch
+			what := *p.ask.Load() // a copy, so that nothing else of the request stays
+			have.ask.Store(&what)
 			continue
 		}
 		x.places[p.key()] = p
-		x.order = append(x.order, p)
+		added = append(added, p)
 	}
 	for i := range forget {
 		f := &forget[i]
@@ -179,20 +111,40 @@ func (x *session) update(add []*place, forget []kmsg.FetchRequestForgottenTopic)
 			} else {
 				key.id = uuid.ID{}
 			}
-			delete(x.places, key)
-		}
-	}
-	if len(x.places) < len(x.order) {
-		kept := x.order[:0]
-		for _, p := range x.order {
-			if x.places[p.key()] == p {
-				kept = append(kept, p)
+			if p := x.places[key]; p != nil {
+				delete(x.places, key)
+				dropped = append(dropped, p)
 			}
 		}
-		clear(x.order[len(kept):])
-		x.order = kept
 	}
-	return len(x.places) - before
+	if len(added) == 0 && len(dropped) == 0 {
+		return
+	}
+	order := make([]*place, 0, len(x.order)+len(added))
+	for _, p := range append(x.order[:len(x.order):len(x.order)], added...) {
+		if len(dropped) == 0 || x.places[p.key()] == p {
+			order = append(order, p)
+		}
+	}
+	x.order = order
+	// A map does not shrink by itself, and what a session holds is counted by its places.
+	if x.most = max(x.most, len(x.places)); x.most > leastRefill && len(x.places) < x.most/4 {
+		x.fillLocked(order)
+	}
+}
+
+// leastRefill is from where a map is worth making anew.
+const leastRefill = 1024
+
+// growthLocked is by how many places updateLocked would make the session larger, before it forgets any.
+func (x *session) growthLocked(add []*place) int {
+	n := 0
+	for _, p := range add {
+		if x.places[p.key()] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // nextEpoch follows e; it wraps around to 1.
@@ -203,20 +155,31 @@ func nextEpoch(e int32) int32 {
 	return e + 1
 }
 
-// rotate moves the places that were answered with records to the end, so that the others
+// rotateLocked moves the places that were answered with records to the end, so that the others
 // come first next time.
-func (x *session) rotate(served map[*place]bool) {
-	if len(served) == 0 || len(served) == len(x.order) {
-		return
-	}
-	kept := make([]*place, 0, len(x.order))
-	var last []*place
-	for _, p := range x.order {
-		if served[p] {
-			last = append(last, p)
-		} else {
-			kept = append(kept, p)
+func (x *session) rotateLocked(results []result) {
+	n := 0
+	for i := range results {
+		if results[i].slice.Len > 0 {
+			results[i].place.served = true
+			n++
 		}
 	}
-	x.order = append(kept, last...)
+	if n > 0 && n < len(x.order) {
+		order := make([]*place, 0, len(x.order))
+		for _, p := range x.order {
+			if !p.served {
+				order = append(order, p)
+			}
+		}
+		for _, p := range x.order {
+			if p.served {
+				order = append(order, p)
+			}
+		}
+		x.order = order
+	}
+	for i := range results {
+		results[i].place.served = false
+	}
 }

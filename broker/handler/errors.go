@@ -43,6 +43,7 @@ var codes = []struct {
 	{replica.ErrNotLeader, kerr.NotLeaderForPartition},
 	{replica.ErrUnknown, kerr.UnknownTopicOrPartition},
 	{replica.ErrStopped, kerr.NotLeaderForPartition},
+	{replica.ErrBusy, kerr.RequestTimedOut},
 	{replica.ErrNotEnough, kerr.NotEnoughReplicas},
 	{replica.ErrFencedEpoch, kerr.FencedLeaderEpoch},
 	{replica.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},

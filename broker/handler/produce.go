@@ -55,8 +55,9 @@ type produceWait struct {
 
 // appended is a partition whose records are written and not yet durable.
 type appended struct {
-	partition *replica.Partition
+	partition *replica.Partition // nil once that is decided
 	end       int64
+	epoch     int32
 	at        *kmsg.ProduceResponseTopicPartition
 }
 
@@ -154,7 +155,7 @@ func (w *produceWait) append(image *cluster.Image, t *cluster.Topic, req *kmsg.P
 		done, err = part.Append(replica.Append{Batches: batch, Acks: req.Acks, Epoch: -1})
 		if err == nil {
 			at.BaseOffset, at.LogAppendTime, at.LogStartOffset = done.Base, done.LogAppendTime, done.LogStart
-			w.appended = append(w.appended, appended{part, done.FlushEnd, at})
+			w.appended = append(w.appended, appended{part, done.FlushEnd, done.Epoch, at})
 			return
 		}
 	}
@@ -219,20 +220,22 @@ func (w *produceWait) refusePartition(image *cluster.Image, t *cluster.Topic, n 
 // the wait for other replicas against that.
 const flushGrace = time.Second
 
-// park answers when every partition is durable, or when the request's timeout ends.
+// park answers when every partition is durable, or when the request's timeout ends. A client that goes away meanwhile, or a
+// broker that stops, changes nothing: the records are written, and the disk answers sooner than anybody could miss it.
 func (w *produceWait) park(req *kmsg.ProduceRequest) {
 	if w.left = len(w.appended); w.left == 0 {
-		w.call.Reply(call.Response{Message: w.resp})
+		w.reply()
 		return
 	}
+	acks, timeout := req.Acks, max(time.Duration(req.TimeoutMillis)*time.Millisecond, flushGrace)
 	for i := range w.appended {
 		a := &w.appended[i]
-		a.partition.WhenDurable(a.end, req.Acks, func(err error) { w.durable(a, err) })
+		a.partition.WhenDurable(a.end, a.epoch, acks, func(err error) { w.durable(a, err) })
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.replied {
-		w.timer = time.AfterFunc(max(time.Duration(req.TimeoutMillis)*time.Millisecond, flushGrace), w.expire)
+		w.timer = time.AfterFunc(timeout, w.expire)
 	}
 }
 
@@ -257,7 +260,7 @@ func (w *produceWait) durable(a *appended, err error) {
 	}
 	w.mu.Unlock()
 	if last {
-		w.call.Reply(call.Response{Message: w.resp})
+		w.reply()
 	}
 }
 
@@ -270,10 +273,20 @@ func (w *produceWait) expire() {
 	}
 	w.replied = true
 	for i := range w.appended {
-		if a := &w.appended[i]; a.partition != nil {
+		a := &w.appended[i]
+		if a.partition != nil {
 			w.refuse(a.at, kerr.RequestTimedOut)
 		}
+		// The partition's list holds a until the disk comes back; it is not to hold the request's memory as long.
+		a.partition, a.at = nil, nil
 	}
 	w.mu.Unlock()
-	w.call.Reply(call.Response{Message: w.resp})
+	w.reply()
+}
+
+// reply is called by the one who set replied, or before anybody else knows of w.
+func (w *produceWait) reply() {
+	c, resp := w.call, w.resp
+	w.call, w.resp = nil, nil
+	c.Reply(call.Response{Message: resp})
 }

@@ -8,36 +8,45 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/log"
 )
 
-// CoordinatorLog is a partition as a coordinator shard sees it; it implements runtime.Log.
-type CoordinatorLog struct{ p *Partition }
+// CoordinatorLog is a partition, led in one epoch, as a coordinator shard sees it; it implements runtime.Log.
+type CoordinatorLog struct {
+	p     *Partition
+	epoch int32
+}
 
 var _ runtime.Log = CoordinatorLog{}
 
-// CoordinatorLog is the partition's door for the coordinator runtime.
-func (p *Partition) CoordinatorLog() CoordinatorLog { return CoordinatorLog{p} }
+// CoordinatorLog is the partition's door for a shard that is loaded in that leader epoch.
+func (p *Partition) CoordinatorLog(epoch int32) CoordinatorLog { return CoordinatorLog{p, epoch} }
 
 // Append writes one batch under the epoch the shard was loaded with. runtime.ErrNotLeader
 // and runtime.ErrRefused mean that nothing was written.
 func (c CoordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
 	done, err := c.p.Append(Append{Batches: batch, Origin: log.Coordinator, Acks: -1, Epoch: epoch})
+	var rejected *record.RejectedError
 	switch {
 	case err == nil:
 		return done.Base, nil
-	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrOffline):
+	case over(err):
 		return 0, errors.Join(runtime.ErrNotLeader, err)
 	case errors.Is(err, record.ErrTooLarge), errors.Is(err, log.ErrAboveSegment):
 		return 0, errors.Join(runtime.ErrTooLarge, err)
-	case errors.Is(err, ErrDiskFull):
+	case errors.As(err, &rejected):
 		return 0, errors.Join(runtime.ErrRefused, err)
 	}
 	return 0, errors.Join(runtime.ErrUnknown, err)
 }
 
+// over tells whether an error ends the shard's life: this broker does not lead the partition in that epoch, or not any more.
+func over(err error) bool {
+	return errors.Is(err, ErrNotLeader) || errors.Is(err, ErrStopped) || errors.Is(err, ErrOffline) || errors.Is(err, ErrUnknown)
+}
+
 // WhenCommitted runs fn once: when the watermark reached end, or with the reason why it
 // never will.
 func (c CoordinatorLog) WhenCommitted(end int64, fn func(error)) {
-	c.p.WhenDurable(end, -1, func(err error) {
-		if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrStopped) || errors.Is(err, ErrOffline) || errors.Is(err, ErrUnknown) {
+	c.p.WhenDurable(end, c.epoch, -1, func(err error) {
+		if err != nil && over(err) {
 			err = errors.Join(runtime.ErrNotLeader, err)
 		}
 		fn(err)

@@ -14,4 +14,5 @@ var (
 	ErrOffsetOutOfRange = errors.New("replica: offset outside the log")                    // OFFSET_OUT_OF_RANGE
 	ErrPolicy           = errors.New("replica: the topic's cleanup policy does not allow") // POLICY_VIOLATION
 	ErrStopped          = errors.New("replica: the broker is stopping")
+	ErrBusy             = errors.New("replica: too many acknowledgements wait for the disk") // REQUEST_TIMED_OUT
 )

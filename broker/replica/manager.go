@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -12,10 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
-	"github.com/tidemark-mq/tidemark/coordinator/config"
-	"github.com/tidemark-mq/tidemark/protocol/record"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
-	"github.com/tidemark-mq/tidemark/storage/log"
 	"github.com/tidemark-mq/tidemark/storage/logdir"
 )
 
@@ -25,20 +21,25 @@ type Options struct {
 	BrokerID int32
 	// Start is the broker settings given at start-up, by Kafka's names.
 	Start map[string]string
-	// ProducerExpiry is producer.id.expiration.ms.
-	ProducerExpiry time.Duration
-	// OnLeadership hears of every partition whose leadership begins or ends here, after
-	// the partition itself changed. It runs on the image's goroutine.
+	// Active tells whether the broker's lease is alive by its own clock; asked for each acknowledgement. Nil: always.
+	Active func() bool
+	// OnLeadership hears of every partition that this broker begins or ends to act as leader of, after the partition itself
+	// changed: with the image, and when the broker is fenced or no longer is. Calls do not overlap.
 	OnLeadership func(p *Partition, leading bool, epoch int32)
 	Log          *zap.Logger
 }
 
 // Manager holds this broker's partitions.
 type Manager struct {
-	o      Options
-	topics sync.Map    // uuid.ID -> *topic
-	full   atomic.Bool // the disk reserve is reached: clients' produces are refused
-	fenced atomic.Bool // this broker's registration has run out: others may lead what it led
+	o       Options
+	topics  sync.Map     // uuid.ID -> *topic
+	full    atomic.Bool  // the disk reserve is reached: clients' produces are refused
+	fenced  atomic.Bool  // this broker's registration has run out: others may lead what it led
+	waiting atomic.Int64 // callbacks parked on all partitions
+	ended   atomic.Pointer[error]
+
+	// leadMu is held while partitions take up or give up leadership and OnLeadership hears of it. Taken before Partition.roleMu.
+	leadMu sync.Mutex
 }
 
 // topic is the partitions of one topic; the slice is replaced when it grows. Entries of
@@ -55,14 +56,49 @@ func New(o Options) *Manager {
 	if o.OnLeadership == nil {
 		o.OnLeadership = func(*Partition, bool, int32) {}
 	}
+	if o.Active == nil {
+		o.Active = func() bool { return true }
+	}
 	return &Manager{o: o}
 }
 
 // SetDiskFull turns the refusal of clients' produces on or off.
 func (m *Manager) SetDiskFull(full bool) { m.full.Store(full) }
 
-// SetFenced stops and resumes acting as leader (design section 4, Replication).
-func (m *Manager) SetFenced(fenced bool) { m.fenced.Store(fenced) }
+// maxWaiting bounds the produce answers that wait for a disk that does not come back: some 200 bytes each, beyond what their
+// requests hold while clients wait.
+const maxWaiting = 1 << 18
+
+// admits answers why a client's append cannot be taken now, whatever the partition.
+func (m *Manager) admits(acks int16) error {
+	switch {
+	case m.full.Load():
+		return ErrDiskFull
+	case acks != 0 && m.waiting.Load() >= maxWaiting:
+		return ErrBusy
+	}
+	return nil
+}
+
+// SetFenced stops and resumes acting as leader (design section 4, Replication). Whoever waits for an acknowledgement is told
+// that it will not come. It is cluster.OnFence's callback, so calls do not overlap.
+func (m *Manager) SetFenced(fenced bool) {
+	if m.fenced.Swap(fenced) == fenced {
+		return
+	}
+	m.leadMu.Lock()
+	defer m.leadMu.Unlock()
+	m.Each(func(p *Partition) bool {
+		if fenced {
+			p.failWaiters(fmt.Errorf("%w: fenced", ErrNotLeader), noEpoch)
+		}
+		if r := p.role.Load(); r.leading() && p.offline == nil {
+			m.o.OnLeadership(p, !fenced, r.epoch)
+		}
+		p.watchers.wake(p)
+		return true
+	})
+}
 
 // Partition finds a partition this broker holds. ErrUnknown: there is none of that id
 // and number here. Whether it leads is each operation's own check.
@@ -90,90 +126,111 @@ func (m *Manager) Each(fn func(*Partition) bool) {
 	})
 }
 
+// eachOf is Each for the partitions of one topic.
+func (m *Manager) eachOf(id uuid.ID, fn func(*Partition) bool) {
+	v, ok := m.topics.Load(id)
+	if !ok {
+		return
+	}
+	for _, p := range *v.(*topic).parts.Load() {
+		if p != nil && !fn(p) {
+			return
+		}
+	}
+}
+
+// Waiting is how many callbacks of WhenDurable are parked.
+func (m *Manager) Waiting() int64 { return m.waiting.Load() }
+
 // Apply follows the metadata from old to now: it opens, closes and deletes logs, takes
 // and gives up leadership, and refreshes settings. It is cluster.OnChange's callback, so
 // calls do not overlap, and whoever asked for a change hears of it after Apply returned.
 func (m *Manager) Apply(old, now *cluster.Image) {
+	if m.ended.Load() != nil {
+		return
+	}
 	began := time.Now()
-	var work []func() error
-	settings := m.changedSettings(old, now)
-	opened := 0
+	e := m.effective(now)
+	var drops, opens []func() error
 	for was, is := range now.TopicChanges(old) {
 		if is == nil {
-			m.drop(was)
-			continue
+			drops = append(drops, m.drop(was)...)
+		} else {
+			opens = append(opens, m.follow(e, is)...)
 		}
-		tasks := m.follow(now, is)
-		opened += len(tasks)
-		work = append(work, tasks...)
 	}
-	m.runAll(work)
+	runAll(drops, manyDrops) // before the opening: a topic made again has the old one's directories
+	runAll(opens, 4*runtime.GOMAXPROCS(0))
 	if err := m.o.Dir.Activate(); err != nil {
 		m.o.Log.Error("storage cannot be used", zap.Error(err))
 		m.Fail(err)
 		return
 	}
-	settings(now)
+	m.reconfigure(old, now, e)
 	for was, is := range now.TopicChanges(old) {
 		if is != nil {
 			m.lead(was, is)
 		}
 	}
-	if opened > 1000 {
-		m.o.Log.Info("partitions opened", zap.Int("partitions", opened), zap.Duration("took", time.Since(began)))
+	if len(opens) > 1000 {
+		m.o.Log.Info("partitions opened", zap.Int("partitions", len(opens)), zap.Duration("took", time.Since(began)))
 	}
 }
 
-func (m *Manager) runAll(work []func() error) {
+// manyDrops is how many logs are deleted at a time: each waits for a round of the journal that all of them share.
+const manyDrops = 128
+
+// runAll runs work, limit of it at a time. A log that does not open makes its partition offline, one that cannot be deleted
+// stays for the next start; nothing more, so errors end here.
+func runAll(work []func() error, limit int) {
 	if len(work) == 1 {
 		_ = work[0]()
 		return
 	}
 	var g errgroup.Group
-	g.SetLimit(4 * runtime.GOMAXPROCS(0))
+	g.SetLimit(limit)
 	for _, w := range work {
 		g.Go(w)
 	}
-	_ = g.Wait() // a log that does not open makes its partition offline, nothing more
+	_ = g.Wait()
 }
 
 // follow makes the partitions of is that this broker holds and does not have yet; the
 // opening of their logs is what it answers.
-func (m *Manager) follow(image *cluster.Image, is *cluster.Topic) []func() error {
-	v, _ := m.topics.LoadOrStore(is.ID, func() *topic {
+func (m *Manager) follow(e *effective, is *cluster.Topic) []func() error {
+	v, there := m.topics.Load(is.ID)
+	if !there {
 		t := &topic{}
 		t.parts.Store(&[]*Partition{})
-		return t
-	}())
+		v = t
+	}
 	t := v.(*topic)
+	have := *t.parts.Load()
 	parts := make([]*Partition, len(is.Partitions))
-	copy(parts, *t.parts.Load())
+	copy(parts, have)
 	var open []func() error
-	var settings *config.TopicSettings
 	for n := range is.Partitions {
 		if parts[n] != nil || !m.holds(&is.Partitions[n]) {
 			continue
 		}
-		if settings == nil {
-			s := m.layers(image, is.Name).Topic()
-			settings = &s
-		}
-		p := &Partition{Topic: is.Name, ID: is.ID, Number: int32(n), Internal: is.Internal, manager: m}
-		p.settings.Store(settings)
-		p.role.Store(&role{leader: cluster.NoLeader, epoch: -1})
+		p := newPartition(m, is, int32(n), e.of(is.Name))
 		parts[n] = p
 		open = append(open, p.open)
 	}
-	if len(open) == 0 && len(parts) == len(*t.parts.Load()) {
+	if len(open) == 0 && len(parts) == len(have) {
 		return nil
 	}
 	// Published once the logs are open: nobody finds a partition without its log.
-	var left atomic.Int64
-	left.Store(int64(len(open)))
-	publish := func() { t.parts.Store(&parts) }
+	publish := func() {
+		t.parts.Store(&parts)
+		m.topics.Store(is.ID, t)
+	}
 	if len(open) == 0 {
 		publish()
+		return nil
 	}
+	var left atomic.Int64
+	left.Store(int64(len(open)))
 	for i, fn := range open {
 		open[i] = func() error {
 			err := fn()
@@ -195,25 +252,10 @@ func (m *Manager) holds(p *cluster.Partition) bool {
 	return false
 }
 
-// open opens the partition's log, or makes the partition offline with the reason.
-func (p *Partition) open() error {
-	l, err := p.manager.o.Dir.OpenLog(p.Topic, p.ID, p.Number, LogConfig(p.settings.Load(), p.Internal, p.manager.o.ProducerExpiry), p.flushes())
-	if l != nil {
-		p.log = l
-	}
-	if err != nil {
-		p.offline = err
-		p.manager.o.Log.Error("partition is offline", zap.String("topic", p.Topic), zap.Int32("partition", p.Number), zap.Error(err))
-		return err
-	}
-	p.hw.Store(p.ownEnd())
-	l.SetHighWatermark(p.hw.Load())
-	l.OnFlushed(func(int64) { p.ownAdvanced() })
-	return nil
-}
-
 // lead hands the image's word on leadership to the partitions of a topic.
 func (m *Manager) lead(was, is *cluster.Topic) {
+	m.leadMu.Lock()
+	defer m.leadMu.Unlock()
 	for n := range is.Partitions {
 		if was != nil && n < len(was.Partitions) && was.Partitions[n].Revision == is.Partitions[n].Revision {
 			continue
@@ -223,147 +265,52 @@ func (m *Manager) lead(was, is *cluster.Topic) {
 			continue
 		}
 		before, after := p.become(is.Partitions[n], m.o.BrokerID)
-		if before.leading != after.leading || after.leading && before.epoch != after.epoch {
-			m.o.OnLeadership(p, after.leading, after.epoch)
+		if before.leading() == after.leading() && (!after.leading() || before.epoch == after.epoch) {
+			continue
 		}
+		if m.fenced.Load() && after.leading() {
+			continue // SetFenced tells when it acts as leader
+		}
+		m.o.OnLeadership(p, after.leading(), after.epoch)
+	}
+	if end := m.ended.Load(); end != nil { // meanwhile: what was opened since is nobody's to use either
+		m.eachOf(is.ID, func(p *Partition) bool { p.close(*end); return true })
 	}
 }
 
-// drop deletes a topic's partitions with their records.
-func (m *Manager) drop(was *cluster.Topic) {
+// drop closes a topic's partitions; the deletion of their records is what it answers.
+func (m *Manager) drop(was *cluster.Topic) []func() error {
+	m.leadMu.Lock()
+	defer m.leadMu.Unlock()
 	v, ok := m.topics.LoadAndDelete(was.ID)
 	if !ok {
-		return
+		return nil
 	}
+	var work []func() error
 	for _, p := range *v.(*topic).parts.Load() {
 		if p == nil {
 			continue
 		}
-		leading, epoch := p.role.Load().leading, p.Epoch()
-		p.close(ErrUnknown)
-		if leading {
-			m.o.OnLeadership(p, false, epoch)
+		if r := p.close(ErrUnknown); r.leading() {
+			m.o.OnLeadership(p, false, r.epoch)
 		}
-		if p.log == nil {
-			continue
-		}
-		if err := m.o.Dir.DeleteLog(p.log); err != nil && !errors.Is(err, log.ErrClosed) {
-			m.o.Log.Error("log not deleted", zap.String("topic", p.Topic), zap.Int32("partition", p.Number), zap.Error(err))
-		}
+		work = append(work, p.delete)
 	}
+	return work
 }
 
-// Close ends every partition for those who wait. The logs stay open: they are the
+// Close ends every partition for those who wait, and the following of images. The logs stay open: they are the
 // directory's to close.
-func (m *Manager) Close() {
+func (m *Manager) Close() { m.end(ErrStopped) }
+
+// Fail is Close because storage failed (durability rule 11).
+func (m *Manager) Fail(reason error) { m.end(fmt.Errorf("%w: %w", ErrOffline, reason)) }
+
+// end may run beside Apply, which closes what it opened meanwhile.
+func (m *Manager) end(why error) {
+	m.ended.CompareAndSwap(nil, &why)
 	m.Each(func(p *Partition) bool {
-		p.close(ErrStopped)
+		p.close(why)
 		return true
 	})
 }
-
-// Fail ends every partition because its storage failed (durability rule 11).
-func (m *Manager) Fail(reason error) {
-	m.Each(func(p *Partition) bool {
-		p.close(fmt.Errorf("%w: %w", ErrOffline, reason))
-		return true
-	})
-}
-
-// layers is the settings that stand behind a topic in an image.
-func (m *Manager) layers(image *cluster.Image, topic string) config.Layers {
-	return Layers(image, m.o.BrokerID, m.o.Start, topic)
-}
-
-// Layers is the settings that stand behind a topic ("" for none), as an image has them.
-func Layers(image *cluster.Image, broker int32, start map[string]string, topic string) config.Layers {
-	l := config.Layers{
-		OneBroker:  image.Config("broker", fmt.Sprint(broker)),
-		AllBrokers: image.Config("broker", cluster.DefaultName),
-		Start:      start,
-	}
-	if topic != "" {
-		l.Own = image.Config("topic", topic)
-	}
-	return l
-}
-
-// changedSettings looks at what differs and answers how to bring partitions up to date.
-func (m *Manager) changedSettings(old, now *cluster.Image) func(*cluster.Image) {
-	var names []string
-	all := false
-	for kind, name := range now.ConfigChanges(old) {
-		switch kind {
-		case "topic":
-			names = append(names, name)
-		case "broker":
-			all = true
-		}
-	}
-	return func(image *cluster.Image) {
-		if all {
-			names = names[:0]
-			for t := range image.Topics() {
-				names = append(names, t.Name)
-			}
-		}
-		for _, name := range names {
-			m.refresh(image, name)
-		}
-	}
-}
-
-// refresh puts a topic's effective settings into force.
-func (m *Manager) refresh(image *cluster.Image, name string) {
-	t := image.Topic(name)
-	if t == nil {
-		return
-	}
-	settings := m.layers(image, name).Topic()
-	for n := range t.Partitions {
-		p, err := m.Partition(t.ID, int32(n))
-		if err != nil || p.log == nil || *p.settings.Load() == settings {
-			continue
-		}
-		p.settings.Store(&settings)
-		m.o.Dir.Configure(p.log, LogConfig(&settings, p.Internal, m.o.ProducerExpiry), p.flushes())
-		if p.offline == nil {
-			p.ownAdvanced()
-		}
-	}
-}
-
-// LogConfig is a topic's settings as its logs take them. Internal topics hold records as large as their coordinators need
-// (durability rules of coordinators, 5).
-func LogConfig(s *config.TopicSettings, internal bool, producerExpiry time.Duration) log.Config {
-	c := log.DefaultConfig()
-	ms := func(n int64) time.Duration {
-		if n > int64(1<<63-1)/int64(time.Millisecond) {
-			return time.Duration(1<<63 - 1)
-		}
-		return time.Duration(n) * time.Millisecond
-	}
-	c.SegmentBytes, c.SegmentTime, c.SegmentJitter = s.SegmentBytes, ms(s.SegmentMs), ms(s.SegmentJitterMs)
-	if s.Compact {
-		c.SegmentTime = min(c.SegmentTime, ms(s.MaxCompactionLagMs)) // the active segment is never compacted
-	}
-	c.IndexBytes, c.IndexInterval = s.SegmentIndexBytes, s.IndexIntervalBytes
-	c.Delete, c.Compact = s.Delete, s.Compact
-	c.RetentionTime, c.RetentionBytes, c.DeleteDelay = ms(s.RetentionMs), s.RetentionBytes, ms(s.FileDeleteDelayMs)
-	c.MinDirtyRatio, c.DeleteRetention = s.MinCleanableDirtyRatio, ms(s.DeleteRetentionMs)
-	c.MinCompactionLag, c.MaxCompactionLag = ms(s.MinCompactionLagMs), ms(s.MaxCompactionLagMs)
-	c.MaxMessageBytes, c.MaxRecordBytes, c.LogAppendTime = s.MaxMessageBytes, int(s.MaxDecompressedBytes), s.LogAppendTime
-	c.TimestampBefore, c.TimestampAfter = ms(s.TimestampBeforeMaxMs), ms(s.TimestampAfterMaxMs)
-	if internal {
-		c.MaxMessageBytes = max(c.MaxMessageBytes, internalMessageBytes)
-	}
-	if compression, ok := record.ParseCompression(s.CompressionType); ok {
-		compression.Level = s.CompressionLevel
-		c.Compression = compression
-	}
-	c.ProducerExpiry = producerExpiry
-	return c
-}
-
-// internalMessageBytes bounds a coordinator's batch.
-const internalMessageBytes = 32 << 20

@@ -40,16 +40,22 @@ func (p *Partition) OffsetFor(timestamp int64, committed bool, epoch int32) (log
 		return none, nil // there is no tiered storage, so nothing is in it
 	case MaxTimestamp:
 		found, err := p.log.OffsetOfMaxTime()
+		if err != nil {
+			return none, storageError(err)
+		}
 		if found.Offset >= 0 {
 			found.LeaderEpoch = p.log.LatestEpoch() // Kafka's answer, whatever the record's own
 		}
-		return found, err
+		return found, nil
 	}
 	found, err := p.log.OffsetForTime(timestamp)
-	if err == nil && found.Offset >= upTo {
+	if err != nil {
+		return none, storageError(err)
+	}
+	if found.Offset >= upTo {
 		return none, nil
 	}
-	return found, err
+	return found, nil
 }
 
 // EndOfEpoch answers OffsetForLeaderEpoch: the largest epoch not above the one asked
@@ -74,7 +80,7 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if err := p.usable(); err != nil {
 		return -1, err
 	}
-	if s := p.settings.Load(); s.Compact && !s.Delete {
+	if s := p.conf.Load(); s.Compact && !s.Delete {
 		return -1, fmt.Errorf("%w: deleting records of a topic that is only compacted", ErrPolicy)
 	}
 	hw := p.HighWatermark()

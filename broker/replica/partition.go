@@ -1,9 +1,13 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
@@ -18,10 +22,10 @@ type Partition struct {
 	Number   int32
 	Internal bool
 
-	manager  *Manager
-	log      *log.Log // nil when it could not be opened: see offline
-	offline  error
-	settings atomic.Pointer[config.TopicSettings]
+	manager *Manager
+	log     *log.Log // nil when it could not be opened: see offline
+	offline error    // why the log cannot be used; does not change once the partition can be found
+	conf    atomic.Pointer[settings]
 
 	roleMu sync.RWMutex
 	role   atomic.Pointer[role] // written under roleMu
@@ -32,38 +36,60 @@ type Partition struct {
 	watchers  watchers
 }
 
-// role is what the image says of the partition; it is replaced, never changed.
-type role struct {
-	leader   int32 // broker id, -1 for none
-	epoch    int32
-	replicas []int32
-	isr      []int32
-	leading  bool // leader is this broker
+func newPartition(m *Manager, t *cluster.Topic, n int32, conf *settings) *Partition {
+	p := &Partition{Topic: t.Name, ID: t.ID, Number: n, Internal: t.Internal, manager: m}
+	p.own.total, p.committed.total = &m.waiting, &m.waiting
+	p.conf.Store(conf)
+	p.role.Store(&role{leader: cluster.NoLeader, epoch: -1, why: ErrNotLeader})
+	return p
 }
 
-// Epoch is the partition's leader epoch.
-func (p *Partition) Epoch() int32 { return p.role.Load().epoch }
-
-// Leader is the leader's broker id and epoch, for answers that point a client there.
-func (p *Partition) Leader() (id, epoch int32) {
-	r := p.role.Load()
-	return r.leader, r.epoch
+// open opens the partition's log, or makes the partition offline with the reason.
+func (p *Partition) open() error {
+	l, err := p.manager.o.Dir.OpenLog(p.Topic, p.ID, p.Number, p.conf.Load().log(p.Internal), p.flushes())
+	if l != nil {
+		p.log = l
+	}
+	if err != nil {
+		p.offline = err
+		p.manager.o.Log.Error("partition is offline", zap.String("topic", p.Topic), zap.Int32("partition", p.Number), zap.Error(err))
+		return err
+	}
+	p.hw.Store(p.ownEnd())
+	l.SetHighWatermark(p.hw.Load())
+	l.OnFlushed(func(int64) { p.ownAdvanced() })
+	return nil
 }
 
 // Settings is the topic's effective settings.
-func (p *Partition) Settings() *config.TopicSettings { return p.settings.Load() }
+func (p *Partition) Settings() *config.TopicSettings { return &p.conf.Load().TopicSettings }
 
 // HighWatermark is the offset below which records are committed.
 func (p *Partition) HighWatermark() int64 { return p.hw.Load() }
 
-// StableOffset is the offset below which every transaction is decided.
-func (p *Partition) StableOffset() int64 { return min(p.log.StableOffset(), p.hw.Load()) }
+// StableOffset is the offset below which every transaction is decided; -1 where there is no log.
+func (p *Partition) StableOffset() int64 {
+	if p.log == nil {
+		return -1
+	}
+	return min(p.log.StableOffset(), p.hw.Load())
+}
 
-// LogStart is the first offset that may be read.
-func (p *Partition) LogStart() int64 { return p.log.Start() }
+// LogStart is the first offset that may be read; -1 where there is no log.
+func (p *Partition) LogStart() int64 {
+	if p.log == nil {
+		return -1
+	}
+	return p.log.Start()
+}
 
-// LogEnd is the offset the next record will get.
-func (p *Partition) LogEnd() int64 { return p.log.End() }
+// LogEnd is the offset the next record will get; -1 where there is no log.
+func (p *Partition) LogEnd() int64 {
+	if p.log == nil {
+		return -1
+	}
+	return p.log.End()
+}
 
 // SizeBytes is the size of the partition's segments on disk.
 func (p *Partition) SizeBytes() int64 {
@@ -73,43 +99,24 @@ func (p *Partition) SizeBytes() int64 {
 	return p.log.SizeBytes()
 }
 
-// flushes says whether an acknowledgement waits for the disk: flush.messages is 1.
-func (p *Partition) flushes() bool { return p.settings.Load().FlushMessages == 1 }
+// flushes says whether an acknowledgement waits for the disk: flush.messages is 1, or the topic is a coordinator's
+// (durability rule 1 of coordinators).
+func (p *Partition) flushes() bool { return p.Internal || p.conf.Load().FlushMessages == 1 }
 
 // ownEnd is this replica's end as durability counts it.
 func (p *Partition) ownEnd() int64 {
+	end := p.log.End() // before the settings: what is appended after they turn flushing on does not count unflushed
 	if p.flushes() {
 		return p.log.FlushedEnd()
 	}
-	return p.log.End()
-}
-
-// usable answers why the partition cannot be used as leader, nil if it can.
-func (p *Partition) usable() error {
-	if p.offline != nil {
-		return fmt.Errorf("%w: %w", ErrOffline, p.offline)
-	}
-	if !p.role.Load().leading || p.manager.fenced.Load() {
-		return ErrNotLeader
-	}
-	return nil
-}
-
-// CheckEpoch compares the leader epoch a client believes in (negative: none) with ours
-// (KIP-320).
-func (p *Partition) CheckEpoch(current int32) error {
-	switch own := p.Epoch(); {
-	case current < 0 || current == own:
-		return nil
-	case current < own:
-		return fmt.Errorf("%w: %d, it is %d", ErrFencedEpoch, current, own)
-	default:
-		return fmt.Errorf("%w: %d, it is %d", ErrUnknownEpoch, current, own)
-	}
+	return end
 }
 
 // Appended is what became of an append; see the log's.
-type Appended = log.Appended
+type Appended struct {
+	log.Appended
+	Epoch int32 // the leader epoch it was made in: what WhenDurable is to be asked with
+}
 
 // Append is what a produce request or a coordinator appends.
 type Append struct {
@@ -121,9 +128,11 @@ type Append struct {
 
 // Append writes to the log as leader. The records are in the page cache when it returns;
 // see WhenDurable. Errors: those of this package and of the log.
-func (p *Partition) Append(a Append) (log.Appended, error) {
-	if a.Origin == log.Client && p.manager.full.Load() {
-		return log.Appended{}, ErrDiskFull
+func (p *Partition) Append(a Append) (Appended, error) {
+	if a.Origin == log.Client {
+		if err := p.manager.admits(a.Acks); err != nil {
+			return Appended{}, err
+		}
 	}
 	done, err := p.appendAsLeader(a)
 	if err == nil && !p.flushes() {
@@ -132,51 +141,60 @@ func (p *Partition) Append(a Append) (log.Appended, error) {
 	return done, err
 }
 
-func (p *Partition) appendAsLeader(a Append) (log.Appended, error) {
+func (p *Partition) appendAsLeader(a Append) (Appended, error) {
 	p.roleMu.RLock()
 	defer p.roleMu.RUnlock()
 	if err := p.usable(); err != nil {
-		return log.Appended{}, err
+		return Appended{}, err
 	}
 	r := p.role.Load()
 	if a.Epoch >= 0 && a.Epoch != r.epoch {
-		return log.Appended{}, fmt.Errorf("%w: appending under epoch %d, it is %d", ErrNotLeader, a.Epoch, r.epoch)
+		return Appended{}, fmt.Errorf("%w: appending under epoch %d, it is %d", ErrNotLeader, a.Epoch, r.epoch)
 	}
 	// No more can be asked than there are replicas (KIP-966).
-	if least := min(p.settings.Load().MinInsyncReplicas, len(r.replicas)); a.Acks == -1 && a.Origin == log.Client && len(r.isr) < least {
-		return log.Appended{}, fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", ErrNotEnough, len(r.isr), least)
+	if least := min(p.conf.Load().MinInsyncReplicas, len(r.replicas)); a.Acks == -1 && a.Origin == log.Client && len(r.isr) < least {
+		return Appended{}, fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", ErrNotEnough, len(r.isr), least)
 	}
-	return p.log.Append(log.Append{Batches: a.Batches, LeaderEpoch: r.epoch, Origin: a.Origin})
+	done, err := p.log.Append(log.Append{Batches: a.Batches, LeaderEpoch: r.epoch, Origin: a.Origin})
+	return Appended{done, r.epoch}, err
 }
 
-// WhenDurable runs fn once when records below end are as durable as acks asks: on the
-// leader for 1, on every in-sync replica for -1. It runs fn at once, in the caller's
-// goroutine, where that is so already; otherwise fn runs in the flusher's and must not
-// block. The error is one of this package's when that can no longer happen.
-func (p *Partition) WhenDurable(end int64, acks int16, fn func(error)) {
-	waiters, passed := &p.committed, p.HighWatermark
-	if acks == 1 {
+// WhenDurable runs fn once when records below end, appended in that leader epoch (negative: the present one), are as
+// durable as acks asks: on the leader for 1, on every in-sync replica for -1. It runs fn at once, in the caller's
+// goroutine, where that is so already or can no longer come; otherwise fn runs in the flusher's, or in that of whoever
+// ends the wait, and must not block. The error is one of this package's: ErrNotLeader when the epoch ended or the broker
+// is fenced, or why the partition was closed.
+func (p *Partition) WhenDurable(end int64, epoch int32, acks int16, fn func(error)) {
+	if epoch < 0 {
+		epoch = p.role.Load().epoch
+	}
+	waiters, passed := &p.committed, p.hw.Load
+	// A watermark that is there already may stem from before the topic began to flush: this replica's own end decides.
+	if acks == 1 || p.hw.Load() >= end {
 		waiters, passed = &p.own, p.ownEnd
 	}
-	if passed() >= end {
-		fn(nil)
+	x := offsetWaiter{end: end, epoch: epoch, fn: fn}
+	parked, err := waiters.add(x, passed, func() error { return p.lost(epoch) })
+	if parked {
 		return
 	}
-	if parked, err := waiters.add(end, passed, fn); !parked {
-		fn(err)
+	if err == nil {
+		p.advance(p.ownEnd()) // whoever is answered finds its records
 	}
+	fn(err)
 }
 
-// ownAdvanced follows up after this replica's own end moved.
+// ownAdvanced follows up after this replica's own end moved: first the watermark, so that who was answered with acks=1 finds
+// its records.
 func (p *Partition) ownAdvanced() {
-	p.advance() // first, so that who was answered with acks=1 finds its records
-	p.own.release(p.ownEnd())
+	end := p.ownEnd()
+	p.advance(end)
+	p.release(&p.own, end)
 }
 
 // advance moves the watermark to what the in-sync replicas have, and tells who waits.
 // With this broker alone in sync that is its own end.
-func (p *Partition) advance() {
-	end := p.ownEnd()
+func (p *Partition) advance(end int64) {
 	for {
 		old := p.hw.Load()
 		if end <= old {
@@ -187,46 +205,54 @@ func (p *Partition) advance() {
 		}
 	}
 	p.log.SetHighWatermark(end)
-	p.committed.release(end)
+	p.release(&p.committed, end)
 	p.watchers.wake(p)
 }
 
-// Watch calls w.PartitionChanged on news until Unwatch.
-func (p *Partition) Watch(w Watcher) { p.watchers.add(w) }
-
-// Unwatch undoes one Watch.
-func (p *Partition) Unwatch(w Watcher) { p.watchers.remove(w) }
-
-// become takes over what the image says of the partition and tells whether leadership
-// began or ended by it.
-func (p *Partition) become(now cluster.Partition, self int32) (was, is *role) {
-	next := &role{leader: now.Leader, epoch: now.LeaderEpoch, replicas: now.Replicas, isr: now.ISR, leading: now.Leader == self}
-	p.roleMu.Lock()
-	was = p.role.Load()
-	if next.leading && p.log != nil && (was == nil || was.epoch != next.epoch) {
-		p.log.AssignEpoch(next.epoch)
+// release answers those of w who waited for an offset up to passed: well, unless the epoch of their records is over.
+func (p *Partition) release(w *offsetWaiters, passed int64) {
+	var buf [16]offsetWaiter
+	due := w.take(passed, buf[:0])
+	if len(due) == 0 {
+		return
 	}
-	p.role.Store(next)
-	p.roleMu.Unlock()
-	if was != nil && was.leading && !next.leading {
-		p.own.fail(ErrNotLeader, false)
-		p.committed.fail(ErrNotLeader, false)
+	epoch, err := due[0].epoch, p.lost(due[0].epoch)
+	for _, d := range due {
+		if d.epoch != epoch {
+			epoch, err = d.epoch, p.lost(d.epoch)
+		}
+		d.fn(err)
 	}
-	if p.log != nil && next.leading {
-		p.ownAdvanced()
-	}
-	p.watchers.wake(p)
-	return was, next
 }
 
-// close ends the partition for everyone who waits on it.
-func (p *Partition) close(why error) {
-	p.roleMu.Lock()
-	ended := *p.role.Load()
-	ended.leading = false
-	p.role.Store(&ended)
-	p.roleMu.Unlock()
-	p.own.fail(why, true)
-	p.committed.fail(why, true)
-	p.watchers.wake(p)
+// Watch has w.To told of news until Unwatch.
+func (p *Partition) Watch(w *Watch) { p.watchers.add(w) }
+
+// Unwatch undoes Watch. A call of w.To under way may still end after it.
+func (p *Partition) Unwatch(w *Watch) { p.watchers.remove(w) }
+
+// apply puts other settings into force.
+func (p *Partition) apply(conf *settings) {
+	if p.log == nil || *p.conf.Load() == *conf {
+		return
+	}
+	p.conf.Store(conf)
+	p.manager.o.Dir.Configure(p.log, conf.log(p.Internal), p.flushes())
+	if p.offline == nil {
+		p.ownAdvanced() // where the topic does not flush any more, nobody has to wait
+	}
+}
+
+// delete deletes the log, of a partition that is closed.
+func (p *Partition) delete() error {
+	if p.log == nil {
+		return nil // it could not be opened; what is on disk is a stray for the next start
+	}
+	began := time.Now()
+	err := p.manager.o.Dir.DeleteLog(p.log)
+	if err != nil && !errors.Is(err, log.ErrClosed) {
+		p.manager.o.Log.Error("log not deleted", zap.String("topic", p.Topic), zap.Int32("partition", p.Number),
+			zap.Duration("after", time.Since(began)), zap.Error(err))
+	}
+	return err
 }

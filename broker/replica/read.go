@@ -26,6 +26,7 @@ type Aborted struct{ ProducerID, FirstOffset int64 }
 // Records is what a read found. Slice must be released when Slice.Len is above 0.
 type Records struct {
 	Slice         log.Slice
+	More          bool // there may be more to read behind Slice
 	HighWatermark int64
 	StableOffset  int64
 	LogStart      int64
@@ -64,7 +65,7 @@ func (p *Partition) Read(r Read) (Records, error) {
 	if r.Committed {
 		upTo = out.StableOffset
 	}
-	if r.Offset >= upTo || r.MaxBytes <= 0 && !r.AtLeastOne {
+	if out.More = r.Offset < upTo; !out.More || r.MaxBytes <= 0 && !r.AtLeastOne {
 		return out, nil
 	}
 	slice, err := p.log.Read(r.Offset, upTo, r.MaxBytes, r.AtLeastOne)
@@ -74,11 +75,11 @@ func (p *Partition) Read(r Read) (Records, error) {
 	if err != nil {
 		return out, storageError(err)
 	}
-	out.Slice = slice
+	out.Slice, out.More = slice, slice.End < upTo
 	if r.Committed && slice.Len > 0 {
 		if out.Aborted, err = p.aborted(r.Offset, slice.End); err != nil {
 			slice.Release()
-			out.Slice = log.Slice{}
+			out.Slice, out.More = log.Slice{}, false
 			return out, err
 		}
 	}

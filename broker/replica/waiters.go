@@ -3,63 +3,77 @@ package replica
 import (
 	"container/heap"
 	"sync"
+	"sync/atomic"
 )
 
 // offsetWaiters holds who waits for an offset to be passed: parked produce answers and
 // coordinator operations. Almost all arrive in the order of their offsets, so they stand
 // in a queue; the few that do not go to a heap beside it.
 type offsetWaiters struct {
+	total *atomic.Int64 // of all partitions; nil: not counted
+
 	mu     sync.Mutex
 	queue  []offsetWaiter // ascending; queue[head:] are live
 	head   int
 	strays strayHeap
-	failed error // set once nobody can be served any more
 }
 
 type offsetWaiter struct {
-	end int64
-	fn  func(error)
+	end   int64
+	fn    func(error)
+	epoch int32 // leader epoch of what is waited for
 }
 
-// add parks fn until the passed offset reaches end. passed is read under the lock, so an
-// advance that happens meanwhile is not missed. It answers false when fn need not wait:
-// then the caller runs it.
-func (w *offsetWaiters) add(end int64, passed func() int64, fn func(error)) (parked bool, err error) {
+// add parks x until the passed offset reaches x.end. It answers false when x need not wait: then the caller runs it with
+// the error. lost (why it would wait in vain) and passed are asked under the lock, so that neither an advance nor an end
+// that happens meanwhile is missed: whoever makes one lets it be seen before calling take or fail.
+func (w *offsetWaiters) add(x offsetWaiter, passed func() int64, lost func() error) (parked bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.failed != nil {
-		return false, w.failed
+	if err := lost(); err != nil {
+		return false, err
 	}
-	if passed() >= end {
+	if passed() >= x.end {
 		return false, nil
 	}
-	if n := len(w.queue); n > w.head && w.queue[n-1].end > end {
-		heap.Push(&w.strays, offsetWaiter{end, fn})
-		return true, nil
-	}
-	w.queue = append(w.queue, offsetWaiter{end, fn})
+	w.parkLocked(x)
+	w.count(1)
 	return true, nil
 }
 
-// release runs everyone who waited for an offset up to passed, outside the lock.
-func (w *offsetWaiters) release(passed int64) {
-	var buf [16]func(error)
-	for _, fn := range w.take(passed, buf[:0]) {
-		fn(nil)
+func (w *offsetWaiters) parkLocked(x offsetWaiter) {
+	if n := len(w.queue); n > w.head && w.queue[n-1].end > x.end {
+		heap.Push(&w.strays, x)
+	} else {
+		w.queue = append(w.queue, x)
 	}
 }
 
-func (w *offsetWaiters) take(passed int64, due []func(error)) []func(error) {
+func (w *offsetWaiters) count(n int) {
+	if w.total != nil {
+		w.total.Add(int64(n))
+	}
+}
+
+// take removes everyone who waited for an offset up to passed and appends them to due.
+func (w *offsetWaiters) take(passed int64, due []offsetWaiter) []offsetWaiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.head < len(w.queue) && w.queue[w.head].end <= passed {
-		due = append(due, w.queue[w.head].fn)
+		due = append(due, w.queue[w.head])
 		w.queue[w.head].fn = nil
 		w.head++
 	}
 	for len(w.strays) > 0 && w.strays[0].end <= passed {
-		due = append(due, heap.Pop(&w.strays).(offsetWaiter).fn)
+		due = append(due, heap.Pop(&w.strays).(offsetWaiter))
 	}
+	w.compactLocked()
+	w.count(-len(due))
+	return due
+}
+
+// compactLocked gives back room that nobody stands in any more.
+func (w *offsetWaiters) compactLocked() {
 	switch {
 	case w.head == len(w.queue):
 		w.queue, w.head = w.queue[:0], 0
@@ -71,21 +85,28 @@ func (w *offsetWaiters) take(passed int64, due []func(error)) []func(error) {
 	if cap(w.queue) > 1024 && len(w.queue) == 0 {
 		w.queue = nil // a burst is over: its memory goes too
 	}
-	return due
+	if cap(w.strays) > 1024 && len(w.strays) == 0 {
+		w.strays = nil
+	}
 }
 
-// fail runs everyone with err. With forGood, later add calls answer err as well.
-func (w *offsetWaiters) fail(err error, forGood bool) {
+// fail runs everyone with err, save those of the epoch keep.
+func (w *offsetWaiters) fail(err error, keep int32) {
 	w.mu.Lock()
-	due := append([]offsetWaiter{}, w.queue[w.head:]...)
-	due = append(due, w.strays...)
+	all := append(w.queue[w.head:], w.strays...)
 	w.queue, w.head, w.strays = nil, 0, nil
-	if forGood {
-		w.failed = err
+	var due []offsetWaiter
+	for _, x := range all {
+		if x.epoch == keep {
+			w.parkLocked(x)
+		} else {
+			due = append(due, x)
+		}
 	}
+	w.count(-len(due))
 	w.mu.Unlock()
-	for _, d := range due {
-		d.fn(err)
+	for _, x := range due {
+		x.fn(err)
 	}
 }
 
@@ -107,52 +128,4 @@ func (h *strayHeap) Pop() any {
 	old[len(old)-1] = offsetWaiter{}
 	*h = old[:len(old)-1]
 	return last
-}
-
-// Watcher is told when a partition has news for readers: a higher watermark or stable
-// offset, another log start, a change of leadership. One watcher may stand on many
-// partitions; it is called from whichever goroutine made the news and must not block.
-type Watcher interface{ PartitionChanged(p *Partition) }
-
-// watchers is the set of a partition's readers that wait. Waiting readers are few per
-// partition and come and go quickly, so a slice with swap-removal does.
-type watchers struct {
-	mu   sync.Mutex
-	list []Watcher
-}
-
-func (w *watchers) add(x Watcher) {
-	w.mu.Lock()
-	w.list = append(w.list, x)
-	w.mu.Unlock()
-}
-
-func (w *watchers) remove(x Watcher) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i, have := range w.list {
-		if have == x {
-			last := len(w.list) - 1
-			w.list[i], w.list[last] = w.list[last], nil
-			w.list = w.list[:last]
-			break
-		}
-	}
-	if len(w.list) == 0 {
-		w.list = nil
-	}
-}
-
-func (w *watchers) wake(p *Partition) {
-	w.mu.Lock()
-	if len(w.list) == 0 {
-		w.mu.Unlock()
-		return
-	}
-	var buf [8]Watcher
-	due := append(buf[:0], w.list...)
-	w.mu.Unlock()
-	for _, x := range due {
-		x.PartitionChanged(p)
-	}
 }

@@ -62,8 +62,6 @@ type Server struct {
 	maxInFlight int
 	maxUnsent   int64
 	idle, stall time.Duration
-	maxConns    int
-	maxPerIP    int
 	requests    *quota.Budget
 	decoded     *quota.Budget
 	metrics     *metrics
@@ -77,6 +75,8 @@ type Server struct {
 	listeners []*listener
 	conns     map[*conn]struct{}
 	perIP     map[netip.Addr]int
+	maxConns  int
+	maxPerIP  int
 	started   bool
 	stopping  bool
 }
@@ -151,6 +151,13 @@ func (s *Server) Start() {
 	for _, l := range s.listeners {
 		s.goroutines.Go(func() { s.accept(l) })
 	}
+}
+
+// LimitConnections changes Options.MaxConnections and MaxConnectionsPerIP, for connections that come from now on.
+func (s *Server) LimitConnections(all, perIP int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxConns, s.maxPerIP = all, perIP
 }
 
 // Connections is how many connections are open.

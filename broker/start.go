@@ -1,0 +1,269 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/broker/admin"
+	"github.com/tidemark-mq/tidemark/broker/fetch"
+	"github.com/tidemark-mq/tidemark/broker/handler"
+	"github.com/tidemark-mq/tidemark/broker/quota"
+	"github.com/tidemark-mq/tidemark/broker/replica"
+	"github.com/tidemark-mq/tidemark/broker/server"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/coordinator/config"
+	"github.com/tidemark-mq/tidemark/coordinator/group"
+	"github.com/tidemark-mq/tidemark/storage/cleaner"
+	"github.com/tidemark-mq/tidemark/storage/logdir"
+)
+
+// The steps of Start, in their order. Each leaves in Broker.stops how it is undone.
+
+// fixed is the broker's settings as given at start-up.
+func (b *Broker) fixed() config.Layers { return config.Layers{Start: b.plan.start} }
+
+// bind takes the listeners' ports.
+func (b *Broker) bind(ctx context.Context) error {
+	var lc net.ListenConfig
+	b.stops = append(b.stops, func(context.Context) error {
+		for _, l := range b.bound {
+			_ = l.Close()
+		}
+		return nil
+	})
+	for _, e := range b.plan.listen {
+		l, err := lc.Listen(ctx, "tcp", e.Address())
+		if err != nil {
+			return fmt.Errorf("listen %s: %w; choose another port or stop who has it", e.Address(), err)
+		}
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			e.Port = a.Port
+		}
+		b.bound = append(b.bound, boundListener{l, b.advertised(e)})
+	}
+	return nil
+}
+
+// advertised is what clients are told to connect to for a listener.
+func (b *Broker) advertised(bound server.Endpoint) server.Endpoint {
+	if a, ok := b.plan.advertise[bound.Name]; ok {
+		if a.Port == 0 {
+			a.Port = bound.Port
+		}
+		return a
+	}
+	if bound.Host == "" || bound.Host == "0.0.0.0" || bound.Host == "::" {
+		if bound.Host = b.plan.Hostname; bound.Host == "" {
+			bound.Host = "localhost"
+		}
+	}
+	return bound
+}
+
+func (b *Broker) startAdmin(ctx context.Context) error {
+	if b.plan.AdminListen == "" {
+		return nil
+	}
+	a, err := admin.Start(ctx, admin.Options{Address: b.plan.AdminListen, Ready: b.Ready, Metrics: b.registry, Log: b.log.Named("admin")})
+	if err != nil {
+		return fmt.Errorf("admin-listen %s: %w; choose another port, or none with --admin-listen ''", b.plan.AdminListen, err)
+	}
+	b.admin = a
+	b.stops = append(b.stops, a.Stop)
+	return nil
+}
+
+func (b *Broker) openDir(context.Context) error {
+	l := b.fixed()
+	d, err := logdir.Open(logdir.Options{
+		FS: b.plan.FS, Dir: b.plan.DataDir, BrokerID: b.plan.BrokerID,
+		RetentionInterval: ms(l.BrokerInt("log.retention.check.interval.ms")),
+		Cleaner: cleaner.Options{MapBytes: l.BrokerInt("log.cleaner.dedupe.buffer.size"), BytesPerSecond: l.BrokerFloat("log.cleaner.io.max.bytes.per.second"),
+			Backoff: ms(l.BrokerInt("log.cleaner.backoff.ms"))},
+		NoCleaner: !l.BrokerBool("log.cleaner.enable"),
+		Log:       b.log.Named("storage"), Metrics: b.registry,
+	})
+	if err != nil {
+		return err
+	}
+	b.dir = d
+	b.stops = append(b.stops, func(context.Context) error { return d.Close() })
+	return nil
+}
+
+func (b *Broker) joinCluster(ctx context.Context) error {
+	var endpoints []cluster.Endpoint
+	for _, l := range b.bound {
+		endpoints = append(endpoints, cluster.Endpoint{Name: l.advertised.Name, Protocol: "PLAINTEXT", Host: l.advertised.Host, Port: int32(l.advertised.Port)})
+	}
+	o := cluster.Options{BrokerID: b.plan.BrokerID, Rack: b.plan.Rack, Listeners: endpoints, DirectoryID: b.dir.ID(), Clean: b.dir.Clean(),
+		ClusterID: b.dir.ClusterID(), Endpoints: b.plan.Etcd, Features: handler.FoundingFeatures(), Log: b.log.Named("cluster"), Metrics: b.registry}
+	switch {
+	case b.plan.metadata != nil:
+		o.Store = b.plan.metadata
+	case len(o.Endpoints) == 0:
+		o.Dir = filepath.Join(b.plan.DataDir, "etcd")
+	}
+	c, err := cluster.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	b.cluster = c
+	b.stops = append(b.stops, c.Close)
+	return b.dir.SetClusterID(c.Image().ClusterID)
+}
+
+func (b *Broker) startReplicas(context.Context) error {
+	b.replicas = replica.New(replica.Options{Dir: b.dir, BrokerID: b.plan.BrokerID, Start: b.plan.start, Active: b.cluster.Active,
+		OnLeadership: b.leads, Log: b.log.Named("replica")})
+	b.stops = append(b.stops, func(context.Context) error {
+		b.groups.Close()
+		b.replicas.Close()
+		return nil
+	})
+	b.dir.OnDiskFull(b.replicas.SetDiskFull)
+	b.cluster.OnFence(b.replicas.SetFenced)
+	b.cluster.OnChange(b.replicas.Apply)
+	if err := b.dir.Ready(); err != nil {
+		return fmt.Errorf("data-dir %s: %w", b.plan.DataDir, err)
+	}
+	b.cluster.OnChange(b.forgetOffsets)
+	return b.dir.RemoveStrays()
+}
+
+func (b *Broker) startGroups(context.Context) error {
+	l := b.fixed()
+	g, err := group.New(group.Options{
+		KV: b.dir.KV(), Partitions: func() int32 { return int32(len(internalTopic(b.cluster.Image(), offsetsTopic))) },
+		Config: group.Config{
+			MinSessionTimeout:     ms(l.BrokerInt("group.min.session.timeout.ms")),
+			MaxSessionTimeout:     ms(l.BrokerInt("group.max.session.timeout.ms")),
+			InitialRebalanceDelay: ms(l.BrokerInt("group.initial.rebalance.delay.ms")),
+			MaxSize:               int(l.BrokerInt("group.max.size")),
+			OffsetMetadataMaxSize: int(l.BrokerInt("offset.metadata.max.bytes")),
+			OffsetsRetention:      time.Duration(l.BrokerInt("offsets.retention.minutes")) * time.Minute,
+			RetentionInterval:     ms(l.BrokerInt("offsets.retention.check.interval.ms")),
+			CommitTimeout:         ms(l.BrokerInt("offsets.commit.timeout.ms")),
+		},
+		Log: b.log.Named("group"), Metrics: b.registry,
+	})
+	if err != nil {
+		return err
+	}
+	b.groups = g
+	b.stops = append(b.stops, func(context.Context) error {
+		g.Close() // again, after a start that came no further
+		return nil
+	})
+	return nil
+}
+
+// offsetsTopic holds the group coordinator's state, as in Kafka.
+const offsetsTopic = "__consumer_offsets"
+
+func internalTopic(image *cluster.Image, name string) []cluster.Partition {
+	t := image.Topic(name)
+	if t == nil {
+		return nil
+	}
+	return t.Partitions
+}
+
+// leads hands leadership of internal partitions to their coordinator.
+func (b *Broker) leads(p *replica.Partition, leading bool, epoch int32) {
+	if p.Topic != offsetsTopic {
+		return
+	}
+	if leading {
+		b.groups.Load(p.ID, p.Number, epoch, p.CoordinatorLog(epoch))
+	} else {
+		b.groups.Unload(p.Number, epoch)
+	}
+}
+
+// forgetOffsets has the offsets of deleted topics dropped.
+func (b *Broker) forgetOffsets(old, now *cluster.Image) {
+	var gone []group.Topic
+	for was, is := range now.TopicChanges(old) {
+		if is == nil {
+			gone = append(gone, group.Topic{Name: was.Name, ID: was.ID})
+		}
+	}
+	if len(gone) > 0 {
+		b.groups.TopicsDeleted(gone)
+	}
+}
+
+func (b *Broker) serve(context.Context) error {
+	l := b.fixed()
+	b.fetcher = fetch.New(fetch.Options{Replicas: b.replicas, Image: b.cluster.Image, MaxBytes: int32(l.BrokerInt("fetch.max.bytes")),
+		Sessions: fetch.NewSessions(int(l.BrokerInt("max.incremental.fetch.session.cache.slots")))})
+	r, err := handler.New(handler.Deps{Log: b.log.Named("handler"), ClusterID: b.cluster.Image().ClusterID, BrokerID: b.plan.BrokerID,
+		Start: b.plan.start, Cluster: b.cluster, Replicas: b.replicas, Fetch: b.fetcher, Groups: b.groups, Disk: b.dir, LogLevel: b.plan.LogLevel})
+	if err != nil {
+		return err
+	}
+	b.handlers = r
+	s, err := server.New(server.Options{APIs: r.APIs(), MaxRequestBytes: int(l.BrokerInt("socket.request.max.bytes")),
+		IdleTimeout: ms(l.BrokerInt("connections.max.idle.ms")), Requests: requestBudget(l.BrokerInt("queued.max.request.bytes")),
+		Log: b.log.Named("server"), Metrics: b.registry})
+	if err != nil {
+		return err
+	}
+	for _, bound := range b.bound {
+		s.Serve(bound.advertised.Name, bound.Listener)
+	}
+	b.server = s
+	b.stops = append(b.stops, b.stopServing)
+	b.cluster.OnChange(b.limitConnections)
+	s.Start()
+	return nil
+}
+
+// stopServing ends the clients' requests, and then what those had parked.
+func (b *Broker) stopServing(ctx context.Context) error {
+	err := b.server.Stop(ctx)
+	if errors.Is(err, server.ErrStopForced) {
+		b.log.Warn("clients were cut off", zap.Error(err))
+		err = nil
+	}
+	if parked := b.fetcher.Wait(ctx); parked != nil { // their contexts have ended: they are about to notice
+		b.log.Warn("fetches are still parked", zap.Int("requests", b.fetcher.Parked()))
+	}
+	return err
+}
+
+// requestBudget is the memory for requests on their way, nil for the server's own choice.
+func requestBudget(limit int64) *quota.Budget {
+	if limit <= 0 {
+		return nil
+	}
+	return quota.NewBudget(limit)
+}
+
+// limitConnections puts into force what is set of the limits now.
+func (b *Broker) limitConnections(_, now *cluster.Image) {
+	l := replica.Layers(now, b.plan.BrokerID, b.plan.start, "")
+	b.server.LimitConnections(limit(l.BrokerInt("max.connections")), limit(l.BrokerInt("max.connections.per.ip")))
+}
+
+// limit turns Kafka's "no limit" into the server's.
+func limit(n int64) int {
+	if n >= 1<<31-1 {
+		return 0
+	}
+	return int(n)
+}
+
+func ms(n int64) time.Duration {
+	if n < 0 || n > int64(1<<63-1)/int64(time.Millisecond) {
+		return 1<<63 - 1
+	}
+	return time.Duration(n) * time.Millisecond
+}
