@@ -33,6 +33,12 @@ var scripts = map[string][]step{
 	"rule 4: a topic deleted and made again under its name": {
 		appendTo(0, 100), appendTo(0, 9000), settle, drop(0), appendTo(0, 30), settle, appendTo(1, 40), drop(0), appendTo(0, 31), settle,
 	},
+	"rule 4: a truncation below the recorded recovery point": {
+		repeat(6, appendTo(0, 3000)), settle, later(2 * time.Minute), truncate(0, 2), appendTo(0, 50), settle, appendTo(0, 60), settle,
+	},
+	"rule 4: a partition taken away and given back under the same id": {
+		appendTo(0, 100), appendTo(0, 110), settle, giveBack(0), appendTo(0, 30), settle, appendTo(0, 31), settle, giveBack(0), settle,
+	},
 	"rule 6: the log start holds": {
 		repeat(6, appendTo(0, 6000)), settle, deleteRecords(0, 4), appendTo(0, 10), settle, deleteRecords(0, 7), settle,
 	},
@@ -175,7 +181,7 @@ func randomHistory(t *testing.T, seed uint64) {
 				err = tp.deleteRecords(to)
 			case p < 91:
 				trace("drop")
-				err = tp.drop()
+				err = tp.drop(rng.IntN(3) == 0)
 			case p < 93:
 				trace("restart")
 				err = restart(w)

@@ -277,13 +277,18 @@ func (tp *testTopic) deleteRecords(to int64) error {
 	return err
 }
 
-// drop deletes the topic and makes another one under its name.
-func (tp *testTopic) drop() error {
+// drop deletes the topic and makes another one under its name; again, under its id as well.
+func (tp *testTopic) drop(again bool) error {
 	w := tp.w
-	w.made++
 	tp.mu.Lock()
-	binary.BigEndian.PutUint64(tp.id[8:], uint64(w.made))
-	tp.values, tp.ever, tp.acked, tp.start = nil, map[int64][][]byte{}, 0, 0
+	if !again {
+		w.made++
+		binary.BigEndian.PutUint64(tp.id[8:], uint64(w.made))
+	}
+	tp.values, tp.acked, tp.start = nil, 0, 0
+	if !again {
+		tp.ever = map[int64][][]byte{}
+	}
 	tp.cutting = true
 	tp.mu.Unlock()
 	if err := w.d.DeleteLog(tp.l); err != nil {
@@ -323,7 +328,9 @@ func deleteRecords(topic int, to int64) step {
 	return func(w *world) error { return w.topics[topic].deleteRecords(to) }
 }
 
-func drop(topic int) step { return func(w *world) error { return w.topics[topic].drop() } }
+func drop(topic int) step { return func(w *world) error { return w.topics[topic].drop(false) } }
+
+func giveBack(topic int) step { return func(w *world) error { return w.topics[topic].drop(true) } }
 
 func setFlush(topic int, on bool) step {
 	return func(w *world) error {
