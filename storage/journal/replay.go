@@ -131,15 +131,21 @@ func scanFile(fsys vfs.FS, path string, file int, frames []frameAt) ([]frameAt, 
 	if err != nil {
 		return nil, fmt.Errorf("journal: %s: %w", path, err)
 	}
-	s := scanner{h: h, size: info.Size()}
+	frames, err = scanFrames(h, info.Size(), file, frames)
+	return frames, wrapFile(path, err)
+}
+
+// scanFrames is scanFile on an open file.
+func scanFrames(h io.ReaderAt, size int64, file int, frames []frameAt) ([]frameAt, error) {
+	s := scanner{h: h, size: size}
 	ok, err := s.begin()
 	if err != nil || !ok {
-		return frames, wrapFile(path, err)
+		return frames, err
 	}
 	for pos := int64(blockBytes); pos+frameHeaderBytes <= s.size; {
 		fh, ok, err := s.frame(pos)
 		if err != nil {
-			return nil, wrapFile(path, err)
+			return nil, err
 		}
 		if !ok {
 			pos += blockBytes

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -17,7 +18,11 @@ import (
 )
 
 func openBench(tb testing.TB, dir string, logs int) (*Dir, []*log.Log) {
-	d, err := Open(Options{FS: vfs.Disk(), Dir: dir, BrokerID: 1, NoCleaner: true, Reserve: -1})
+	return openMeasured(tb, dir, logs, nil)
+}
+
+func openMeasured(tb testing.TB, dir string, logs int, metrics prometheus.Registerer) (*Dir, []*log.Log) {
+	d, err := Open(Options{FS: vfs.Disk(), Dir: dir, BrokerID: 1, NoCleaner: true, Reserve: -1, Metrics: metrics})
 	require.NoError(tb, err)
 	all := make([]*log.Log, logs)
 	var g errgroup.Group
@@ -90,7 +95,8 @@ func BenchmarkCheckpointStorm(b *testing.B) {
 	const logs = 10_000
 	for _, dirty := range []int{0, logs} {
 		b.Run(fmt.Sprintf("dirty=%d", dirty), func(b *testing.B) {
-			d, all := openBench(b, b.TempDir(), dirty+1)
+			metrics := prometheus.NewRegistry()
+			d, all := openMeasured(b, b.TempDir(), dirty+1, metrics)
 			defer func() { require.NoError(b, d.Close()) }()
 			fill(b, all, 1000)
 			l, told := all[0], make(chan int64, 16)
@@ -105,9 +111,22 @@ func BenchmarkCheckpointStorm(b *testing.B) {
 				took = append(took, time.Since(began))
 			}
 			slices.Sort(took)
+			b.ReportMetric(counted(b, metrics, "tidemark_journal_checkpoint_syncs_total"), "checkpoints")
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 			b.ReportMetric(float64(took[len(took)*999/1000].Microseconds()), "p999-us")
 		})
 	}
+}
+
+func counted(b *testing.B, from *prometheus.Registry, name string) float64 {
+	families, err := from.Gather()
+	require.NoError(b, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	b.Fatalf("no metric %s", name)
+	return 0
 }

@@ -344,3 +344,26 @@ func TestADamagedJournalIsNotPassedOver(t *testing.T) {
 		require.NoError(t, w.d.Close())
 	})
 }
+
+func FuzzIdentity(f *testing.F) {
+	good := identity{broker: 1, cluster: "c", directory: uuid.New()}
+	disk := vfs.NewCrash(1)
+	if err := errors.Join(vfs.MkdirAllSync(disk, "data"), good.write(disk, "data")); err != nil {
+		f.Fatal(err)
+	}
+	b, err := vfs.ReadFile(disk, "data/"+identityFile, identityLimit)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte("kind=tidemark\nversion=99"))
+	f.Add([]byte("# comment\nversion=1\nbroker.id=0"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, err := parseIdentity("meta.properties", b)
+		if err != nil {
+			require.True(t, errors.Is(err, ErrForeign) || errors.Is(err, ErrNewer), "%v", err)
+			return
+		}
+		require.GreaterOrEqual(t, id.broker, int32(0))
+	})
+}

@@ -44,32 +44,38 @@ func readIdentity(fsys vfs.FS, dir string) (id identity, found bool, err error) 
 	if err != nil {
 		return identity{}, false, fmt.Errorf("logdir: read %s: %w", path, err)
 	}
+	id, err = parseIdentity(path, b)
+	return id, err == nil, err
+}
+
+// parseIdentity reads the content of meta.properties, which is at path.
+func parseIdentity(path string, b []byte) (id identity, err error) {
 	props := parseProperties(b)
 	if kind := props["kind"]; kind != identityKind {
 		whose := "other software"
 		if props["node.id"] != "" || props["broker.id"] != "" {
 			whose = "Apache Kafka"
 		}
-		return identity{}, false, fmt.Errorf("%w: %s says kind=%q, expected %q: the directory belongs to %s; choose another --data-dir",
+		return identity{}, fmt.Errorf("%w: %s says kind=%q, expected %q: the directory belongs to %s; choose another --data-dir",
 			ErrForeign, path, kind, identityKind, whose)
 	}
 	version, err := strconv.Atoi(props["version"])
 	if err != nil || version < 1 {
-		return identity{}, false, fmt.Errorf("%w: %s says version=%q, expected a number; restore the file", ErrForeign, path, props["version"])
+		return identity{}, fmt.Errorf("%w: %s says version=%q, expected a number; restore the file", ErrForeign, path, props["version"])
 	}
 	if version > identityVersion {
-		return identity{}, false, fmt.Errorf("%w: %s says version=%d, this program knows up to %d; start a newer Tidemark, or choose another --data-dir",
+		return identity{}, fmt.Errorf("%w: %s says version=%d, this program knows up to %d; start a newer Tidemark, or choose another --data-dir",
 			ErrNewer, path, version, identityVersion)
 	}
 	broker, err := strconv.ParseInt(props["node.id"], 10, 32)
-	if err != nil {
-		return identity{}, false, fmt.Errorf("%w: %s says node.id=%q, expected a number; restore the file", ErrForeign, path, props["node.id"])
+	if err != nil || broker < 0 {
+		return identity{}, fmt.Errorf("%w: %s says node.id=%q, expected a number; restore the file", ErrForeign, path, props["node.id"])
 	}
 	id = identity{broker: int32(broker), cluster: props["cluster.id"]}
 	if id.directory, err = uuid.Parse(props["directory.id"]); err != nil {
-		return identity{}, false, fmt.Errorf("%w: %s says directory.id=%q: %w; restore the file", ErrForeign, path, props["directory.id"], err)
+		return identity{}, fmt.Errorf("%w: %s says directory.id=%q: %w; restore the file", ErrForeign, path, props["directory.id"], err)
 	}
-	return id, true, nil
+	return id, nil
 }
 
 func parseProperties(b []byte) map[string]string {
