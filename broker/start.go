@@ -84,6 +84,7 @@ func (b *Broker) openDir(context.Context) error {
 	d, err := logdir.Open(logdir.Options{
 		FS: b.plan.FS, Dir: b.plan.DataDir, BrokerID: b.plan.BrokerID,
 		RetentionInterval: ms(l.BrokerInt("log.retention.check.interval.ms")),
+		Journal:           logdir.JournalOptions{CheckpointAge: ms(l.BrokerInt("log.flush.offset.checkpoint.interval.ms"))},
 		Cleaner: cleaner.Options{MapBytes: l.BrokerInt("log.cleaner.dedupe.buffer.size"), BytesPerSecond: l.BrokerFloat("log.cleaner.io.max.bytes.per.second"),
 			Backoff: ms(l.BrokerInt("log.cleaner.backoff.ms"))},
 		NoCleaner: !l.BrokerBool("log.cleaner.enable"),

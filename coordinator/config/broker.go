@@ -26,7 +26,7 @@ var live = func() map[string]bool {
 		group.min.session.timeout.ms log.cleaner.delete.retention.ms log.cleaner.enable log.cleaner.io.max.bytes.per.second
 		log.cleaner.dedupe.buffer.size log.cleaner.threads log.cleaner.backoff.ms
 		log.cleaner.max.compaction.lag.ms log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms log.cleanup.policy
-		log.flush.interval.messages log.flush.interval.ms log.index.interval.bytes log.index.size.max.bytes
+		log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms log.index.interval.bytes log.index.size.max.bytes
 		log.message.timestamp.after.max.ms log.message.timestamp.before.max.ms log.message.timestamp.type
 		log.retention.bytes log.retention.check.interval.ms log.retention.hours log.retention.minutes log.retention.ms
 		log.roll.hours log.roll.jitter.hours log.roll.jitter.ms log.roll.ms log.segment.bytes log.segment.delete.delay.ms
