@@ -17,13 +17,19 @@ import (
 )
 
 // Why a connection ended; the cause of its calls' contexts.
-var (
-	errPeerGone = errors.New("client closed the connection")
-	errStopping = errors.New("broker is stopping")
-	errIdle     = errors.New("connection idle too long")
-	errStalled  = errors.New("client stalled")
-	errRefused  = errors.New("request refused")
+const (
+	errPeerGone = ended("client closed the connection")
+	errStopping = ended("broker is stopping")
+	errIdle     = ended("connection idle too long")
+	errStalled  = ended("client stalled")
+	errRefused  = ended("request refused")
 )
+
+// ended is such a reason. Handlers, which know nothing of connections, see it as context.Canceled.
+type ended string
+
+func (e ended) Error() string        { return string(e) }
+func (e ended) Is(target error) bool { return target == context.Canceled }
 
 // conn is one connection. Its reader goroutine cuts and decodes requests and runs their handlers, one after the other;
 // answers come from any goroutine and leave in the order of the requests.
