@@ -39,6 +39,9 @@ func drawSeed(t *testing.T) uint64 {
 	return s
 }
 
+// newRand is for what needs not be repeated.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
+
 // TestKillUnderLoad kills a real broker under load again and again, some of the times while it starts, and restarts it on
 // the same directory and port. What it acknowledged in any of its lives is there at the end.
 func TestKillUnderLoad(t *testing.T) {

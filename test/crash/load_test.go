@@ -158,8 +158,12 @@ func (l *load) progress(longer time.Duration) {
 
 func (l *load) await(who string, done <-chan struct{}) {
 	l.t.Helper()
+	began := time.Now()
 	select {
 	case <-done:
+		if took := time.Since(began); took > 5*time.Second {
+			l.t.Logf("%s: no progress for %d s after the restart", who, int(took.Seconds()))
+		}
 	case <-l.failed:
 		l.check()
 	case <-time.After(progressLimit):

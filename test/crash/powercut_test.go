@@ -4,10 +4,14 @@ import (
 	"context"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest"
 
 	"github.com/tidemark-mq/tidemark/broker"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
@@ -24,7 +28,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	disk := vfs.NewCrash(seed)
 	dir := filepath.Join(t.TempDir(), "data")
-	options := broker.Options{FS: disk, DataDir: dir, Listen: []string{freePort(t, rng)}, BrokerID: 1, Settings: brokerSettings}
+	options := broker.Options{Log: warnings(t), FS: disk, DataDir: dir, Listen: []string{freePort(t, rng)}, BrokerID: 1, Settings: brokerSettings}
 	b := startBroker(t, options)
 	l := newLoad(t, options.Listen[0], seed, shape{})
 	for round := range n {
@@ -74,6 +78,19 @@ func startBroker(t *testing.T, o broker.Options) *broker.Broker {
 	b, err := broker.Start(ctx, o)
 	require.NoError(t, err)
 	return b
+}
+
+// warnings is a logger whose last lines are shown when the test fails.
+func warnings(t *testing.T) *zap.Logger {
+	var lines zaptest.Buffer
+	t.Cleanup(func() {
+		if all := lines.Lines(); t.Failed() {
+			t.Logf("the broker's last warnings:\n%s", strings.Join(all[max(0, len(all)-40):], "\n"))
+		}
+	})
+	c := zap.NewProductionEncoderConfig()
+	c.EncodeTime = zapcore.ISO8601TimeEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(&lines), zap.WarnLevel))
 }
 
 // requireStops stops a broker; with a working disk that is an orderly stop.
