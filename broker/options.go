@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"sort"
 	"strings"
 
@@ -87,6 +88,12 @@ func (o Options) check() (*plan, error) {
 		}
 		p.advertise[e.Name] = e
 	}
+	for _, text := range o.Etcd {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			complain("etcd %q: want the URL of an etcd client listener, as in http://127.0.0.1:2379", text)
+		}
+	}
 	problems = append(problems, p.checkSettings()...)
 	return p, errors.Join(problems...)
 }
@@ -127,12 +134,12 @@ func (p *plan) checkSettings() []error {
 	return problems
 }
 
-// nearest suggests a setting whose name shares the most of the one given.
+// nearest suggests the setting that takes the fewest changed letters to get to, when they are few.
 func nearest(name string) string {
-	best, most := "", 0
+	best, least := "", 1+len(name)/4
 	for _, k := range config.Broker().Keys() {
-		if n := sharedWords(name, k.Name); n > most {
-			best, most = k.Name, n
+		if n := distance(name, k.Name, least); n < least {
+			best, least = k.Name, n
 		}
 	}
 	if best == "" {
@@ -141,12 +148,27 @@ func nearest(name string) string {
 	return "; did you mean " + best + "?"
 }
 
-func sharedWords(a, b string) int {
-	n := 0
-	for _, w := range strings.FieldsFunc(a, func(r rune) bool { return r == '.' || r == '_' || r == '-' }) {
-		if strings.Contains("."+b+".", "."+w+".") {
-			n++
+// distance is how many letters have to be inserted, removed or changed to make a into b (Levenshtein), or limit when it is
+// at least that.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			changed := diagonal
+			if a[i] != b[j] {
+				changed++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(changed, diagonal+1, row[j]+1)
 		}
 	}
-	return n
+	return min(row[len(b)], limit)
 }

@@ -1,0 +1,31 @@
+package broker
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDistanceCountsChangedLetters(t *testing.T) {
+	require.Zero(t, distance("flush", "flush", 9))
+	require.Equal(t, 1, distance("minuts", "minutes", 9))
+	require.Equal(t, 1, distance("minutes", "minuts", 9))
+	require.Equal(t, 2, distance("retension.mS", "retention.ms", 9))
+	require.Equal(t, 3, distance("kitten", "sitting", 9))
+	require.Equal(t, 4, distance("", "four", 9))
+	require.Equal(t, 2, distance("kitten", "sitting", 2), "no further than the limit")
+}
+
+func TestASettingMistypedIsSuggested(t *testing.T) {
+	require.Contains(t, nearest("log.retention.minuts"), "log.retention.minutes?")
+	require.Contains(t, nearest("num.partition"), "num.partitions?")
+	require.Contains(t, nearest("zookeeper.connect"), "reference")
+}
+
+func TestAnEtcdMustBeAURL(t *testing.T) {
+	o := Options{Listen: []string{"127.0.0.1:0"}, Etcd: []string{"http://127.0.0.1:2379", "localhost:2379", "not a url"}}
+	_, err := o.check()
+	require.ErrorContains(t, err, `etcd "localhost:2379"`)
+	require.ErrorContains(t, err, `etcd "not a url"`)
+	require.NotContains(t, err.Error(), "etcd \"http")
+}
