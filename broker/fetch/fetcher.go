@@ -51,7 +51,7 @@ func (f *Fetcher) Serve(c *call.Call) {
 	}
 	sc, code := f.o.Sessions.scope(req, c.Received)
 	if code != nil {
-		refuse(c, code)
+		c.Reply(refusal(req, code))
 		return
 	}
 	p := &poll{fetcher: f, call: c, req: req, scope: sc, replicaID: replicaOf(req)}
@@ -98,11 +98,11 @@ func (f *Fetcher) Wait(ctx context.Context) error {
 	}
 }
 
-// refuse answers an error of the whole request.
-func refuse(c *call.Call, code *kerr.Error) {
-	resp := c.Request.ResponseKind().(*kmsg.FetchResponse)
+// refusal is the answer for an error of the whole request.
+func refusal(req *kmsg.FetchRequest, code *kerr.Error) call.Response {
+	resp := req.ResponseKind().(*kmsg.FetchResponse)
 	resp.ErrorCode = code.Code
-	c.Reply(call.Response{Message: resp})
+	return call.Response{Message: resp}
 }
 
 // refuseAll answers a request of an isolation level that does not exist as Kafka does.

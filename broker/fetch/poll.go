@@ -80,7 +80,8 @@ func (p *poll) rouseLocked() {
 
 // start makes the first attempt and parks the poll when that is not enough.
 func (p *poll) start(wait time.Duration) {
-	if p.attempt(wait <= 0 || len(p.scope.places) == 0) {
+	if answer, ok := p.attempt(wait <= 0 || len(p.scope.places) == 0); ok {
+		p.call.Reply(answer)
 		return
 	}
 	p.park(wait)
@@ -133,8 +134,13 @@ func (p *poll) run() {
 		if !last {
 			enough, worth = p.judge(looked)
 		}
-		if (enough || worth) && p.attempt(enough) {
-			p.finish()
+		if !enough && !worth {
+			continue
+		}
+		if answer, ok := p.attempt(enough); ok {
+			p.unpark()
+			p.call.Reply(answer)
+			p.fetcher.parked(-1)
 			return
 		}
 	}
@@ -158,8 +164,8 @@ func (p *poll) judge(news []int32) (enough, worth bool) {
 	return enough || p.weights != nil && p.total >= p.minBytes, worth
 }
 
-// finish stops watching.
-func (p *poll) finish() {
+// unpark stops watching.
+func (p *poll) unpark() {
 	p.mu.Lock()
 	p.over, p.news = true, nil
 	p.mu.Unlock()
@@ -170,27 +176,24 @@ func (p *poll) finish() {
 			s.part.Unwatch(&s.watch)
 		}
 	}
-	p.fetcher.parked(-1)
 }
 
-// attempt reads; it answers the call if that is enough, or if there is to be an answer in any case.
-func (p *poll) attempt(final bool) bool {
+// attempt reads; it gives the answer if that is enough, or if there is to be one in any case.
+func (p *poll) attempt(final bool) (answer call.Response, ok bool) {
 	image := p.fetcher.o.Image()
 	results, sum := p.readAll(image)
 	if !final && !sum.urgent && sum.bytes < p.minBytes {
 		releaseAll(results)
-		return false
+		return call.Response{}, false
 	}
 	if p.call.Context.Err() != nil {
 		p.scope.opens = nil // for a client that is gone, or to go
 	}
 	if !p.scope.settle(p.fetcher.o.Sessions, results, time.Now()) {
 		releaseAll(results)
-		refuse(p.call, kerr.InvalidFetchSessionEpoch)
-		return true
+		return refusal(p.req, kerr.InvalidFetchSessionEpoch), true
 	}
-	p.call.Reply(call.Response{Payload: p.encode(image, results)})
-	return true
+	return call.Response{Payload: p.encode(image, results)}, true
 }
 
 func releaseAll(results []result) {

@@ -120,7 +120,7 @@ func (x *session) updateLocked(add []*place, forget []kmsg.FetchRequestForgotten
 	if len(added) == 0 && len(dropped) == 0 {
 		return
 	}
-	order := make([]*place, 0, len(x.order)+len(added))
+	order := make([]*place, 0, len(x.places))
 	for _, p := range append(x.order[:len(x.order):len(x.order)], added...) {
 		if len(dropped) == 0 || x.places[p.key()] == p {
 			order = append(order, p)
