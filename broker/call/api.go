@@ -12,7 +12,7 @@ type API struct {
 	// Overlap lets a request start while earlier requests that have Overlap too are not answered yet. For APIs whose
 	// effects happen before the handler returns and of which only the answer waits: Produce.
 	Overlap bool
-	// Aliases says that the decoded request points into the frame, which is kept until the answer then (Produce's
+	// Aliases says that the decoded request points into the frame, which is kept until the handler returns then (Produce's
 	// records). All other requests are copies, and their frames are given back before the handler runs.
 	Aliases bool
 	// FrameLimit is the largest frame taken, in bytes; 0 is the server's own limit.

@@ -5,8 +5,9 @@
 // handler may answer before it returns or later from any goroutine, but exactly once; the receiver keeps the order of
 // answers, so a handler never thinks about other calls of the connection.
 //
-// Memory: the records of a Produce request alias the buffer the frame was read into. They are valid until Reply is
-// called; whoever keeps any of them longer copies. Everything else in a request is its own.
+// Memory: the records of a Produce request alias the buffer the frame was read into. They are valid until the handler
+// returns or has called Reply, whichever is first; whoever keeps any of them longer copies. Everything else in a request is
+// its own.
 package call
 
 import (

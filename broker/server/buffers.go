@@ -9,7 +9,7 @@ import (
 // because they are rare and a pool would hold on to the largest ever seen.
 const (
 	leastClass = 9  // 512 bytes
-	mostClass  = 22 // 4 MiB
+	mostClass  = 24 // 16 MiB: a produce request of six batches of a megabyte is no rarity
 )
 
 // Sizes of buffers with a fixed use.

@@ -87,6 +87,7 @@ func (c *conn) readRequests() error {
 			return context.Cause(c.ctx)
 		}
 		q.api.Handle(&q.Call)
+		q.releaseFrame() // the next frame finds its memory at hand, however long this one's answer waits
 		c.handled(q)
 	}
 }
@@ -150,9 +151,7 @@ func (c *conn) decode(q *request, frame []byte) error {
 		}
 	}
 	if !q.api.Aliases {
-		q.frame.free()
-		q.frame = nil
-		q.frameLease.Release()
+		q.releaseFrame()
 	}
 	q.Context, q.Peer, q.Session = c.ctx, &c.peer, &c.sess
 	q.Header, q.Request, q.Received = h, req, time.Now()

@@ -208,7 +208,7 @@ func fetch() kmsg.Request {
 }
 
 func records(c *call.Call) []byte {
-	return c.Request.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records
+	return bytes.Clone(c.Request.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records) // the frame is not the handler's to keep
 }
 
 // eventually waits for a condition.

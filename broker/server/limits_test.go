@@ -84,24 +84,44 @@ func TestApiVersionsOfAnyVersionIsHandedOver(t *testing.T) {
 }
 
 func TestConnectionIsNotReadWhileTheBudgetIsSpent(t *testing.T) {
-	calls := make(parked, 10)
+	begun, goOn := make(chan []byte, 10), make(chan struct{})
 	requests := quota.NewBudget(256 << 10)
-	_, address := startServer(t, Options{Requests: requests}, handlers{kmsg.Produce: calls.handle})
-	a, b := dial(t, address), dial(t, address)
-	a.send(produce(pattern(100<<10)), produce(pattern(100<<10)))
-	first, second := calls.next(t), calls.next(t)
-	require.EqualValues(t, 256<<10, requests.Used())
+	_, address := startServer(t, Options{Requests: requests}, handlers{kmsg.Produce: func(c *call.Call) {
+		begun <- records(c)
+		<-goOn
+		answerEmpty(c)
+	}})
+	a, b, c := dial(t, address), dial(t, address), dial(t, address)
+	a.send(produce(pattern(100 << 10)))
 	b.send(produce(pattern(100 << 10)))
-	eventually(t, "the second connection waits", func() bool { return requests.Waiting() == 1 })
-	calls.none(t)
-	answerEmpty(first)
-	third := calls.next(t)
-	require.Equal(t, pattern(100<<10), records(third))
-	answerEmpty(second)
-	answerEmpty(third)
-	a.expect(1, 2)
+	<-begun
+	<-begun
+	require.EqualValues(t, 256<<10, requests.Used())
+	c.send(produce(pattern(100 << 10)))
+	eventually(t, "the third connection waits", func() bool { return requests.Waiting() == 1 })
+	require.Empty(t, begun)
+	goOn <- struct{}{}
+	require.Equal(t, pattern(100<<10), <-begun)
+	close(goOn)
+	a.expect(1)
 	b.expect(1)
+	c.expect(1)
 	eventually(t, "budget free", func() bool { return requests.Used() == 0 })
+}
+
+// What waits for the disk holds its answer and no more: the next frame of the connection finds the memory free.
+func TestAFrameIsGivenBackWhenItsHandlerReturned(t *testing.T) {
+	calls := make(parked, 10)
+	requests := quota.NewBudget(128 << 10)
+	_, address := startServer(t, Options{Requests: requests}, handlers{kmsg.Produce: calls.handle})
+	c := dial(t, address)
+	c.send(produce(pattern(100<<10)), produce(pattern(100<<10)), produce(pattern(100<<10)))
+	all := []*call.Call{calls.next(t), calls.next(t), calls.next(t)}
+	eventually(t, "budget free", func() bool { return requests.Used() == 0 })
+	for _, parked := range all {
+		answerEmpty(parked)
+	}
+	c.expect(1, 2, 3)
 }
 
 func TestHalfFramesDoNotHoldTheBudget(t *testing.T) {

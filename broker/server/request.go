@@ -17,7 +17,7 @@ type request struct {
 	api  *route
 	next *request // in the connection's order
 
-	frame       *buffer // what Call.Request aliases, nil for most
+	frame       *buffer // what Call.Request aliases, nil for most; with frameLease the reader's own
 	frameLease  quota.Lease
 	decodeLease quota.Lease
 
@@ -33,11 +33,12 @@ type request struct {
 	last    bool          // the connection ends instead of this answer
 }
 
-// Answer takes the handler's answer: encodes it, gives back the request's memory and sends what is next in order.
+// Answer takes the handler's answer: encodes it, gives back what the decoded request was counted as and sends what is next
+// in order. The frame is the reader's to give back, when the handler has returned.
 func (q *request) Answer(r call.Response) {
 	q.api.observe(time.Since(q.Received))
 	q.encode(r)
-	q.releaseRequest()
+	q.decodeLease.Release()
 	q.conn.answered(q)
 }
 
@@ -78,13 +79,18 @@ func (q *request) encode(r call.Response) {
 	}
 }
 
-// releaseRequest gives back the frame and the leases.
-func (q *request) releaseRequest() {
+// releaseFrame gives back the frame and its lease.
+func (q *request) releaseFrame() {
 	if q.frame != nil {
 		q.frame.free()
 		q.frame = nil
 	}
 	q.frameLease.Release()
+}
+
+// releaseRequest gives back the frame and both leases, of a request that no handler saw.
+func (q *request) releaseRequest() {
+	q.releaseFrame()
 	q.decodeLease.Release()
 }
 
