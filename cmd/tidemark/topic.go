@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
 func topicCommand() *cobra.Command {
@@ -63,7 +65,7 @@ func topicCreate(admin adminRun) *cobra.Command {
 				failed = append(failed, fmt.Errorf("topic %s: %w%s", a.Topic, a.Err, detail(a.ErrMessage)))
 				continue
 			}
-			fmt.Fprintf(out, "created %s, partitions %d, id %s\n", a.Topic, a.NumPartitions, a.ID)
+			fmt.Fprintf(out, "created %s, partitions %d, id %s\n", a.Topic, a.NumPartitions, uuid.ID(a.ID))
 		}
 		return errors.Join(failed...)
 	})
@@ -85,7 +87,7 @@ func listTopics(ctx context.Context, adm *kadm.Client, out io.Writer, _ []string
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "TOPIC\tPARTITIONS\tREPLICAS\tINTERNAL\tID")
 	for _, t := range topics.Sorted() {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%s\n", t.Topic, len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal, t.ID)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%s\n", t.Topic, len(t.Partitions), t.Partitions.NumReplicas(), t.IsInternal, uuid.ID(t.ID))
 	}
 	return w.Flush()
 }
@@ -113,7 +115,7 @@ func describeTopics(ctx context.Context, adm *kadm.Client, out io.Writer, names 
 			failed = append(failed, fmt.Errorf("topic %s: %w", t.Topic, t.Err))
 			continue
 		}
-		fmt.Fprintf(out, "topic %s, id %s\n", t.Topic, t.ID)
+		fmt.Fprintf(out, "topic %s, id %s\n", t.Topic, uuid.ID(t.ID))
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "  PARTITION\tLEADER\tEPOCH\tREPLICAS\tIN SYNC\tSTART\tEND")
 		for _, p := range t.Partitions.Sorted() {
