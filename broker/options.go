@@ -3,9 +3,11 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 
 	"go.uber.org/zap"
@@ -87,6 +89,18 @@ func (o Options) check() (*plan, error) {
 			complain("advertise %q: clients need a host to connect to", text)
 		}
 		p.advertise[e.Name] = e
+	}
+	if o.AdminListen != "" {
+		host, port, err := net.SplitHostPort(o.AdminListen)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		switch {
+		case err != nil:
+			complain("admin-listen %q: want host:port, as in 127.0.0.1:9644, or nothing for no admin listener: %w", o.AdminListen, err)
+		case !loopback(host) && !o.Insecure:
+			complain("admin-listen %q: not a loopback address, and nothing authenticates who reads metrics and profiles; listen on 127.0.0.1 or accept that with --insecure", o.AdminListen)
+		}
 	}
 	for _, text := range o.Etcd {
 		u, err := url.Parse(text)

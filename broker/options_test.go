@@ -29,3 +29,21 @@ func TestAnEtcdMustBeAURL(t *testing.T) {
 	require.ErrorContains(t, err, `etcd "not a url"`)
 	require.NotContains(t, err.Error(), "etcd \"http")
 }
+
+func TestTheAdminListenerStaysOnLoopback(t *testing.T) {
+	o := Options{Listen: []string{"127.0.0.1:0"}}
+	for address, want := range map[string]string{"nowhere": "want host:port", "127.0.0.1:http": "want host:port", ":9644": "--insecure", "192.0.2.1:9644": "--insecure"} {
+		o.AdminListen = address
+		_, err := o.check()
+		require.ErrorContains(t, err, `admin-listen "`+address+`"`)
+		require.ErrorContains(t, err, want)
+	}
+	for _, address := range []string{"", "127.0.0.1:0", "[::1]:9644", "localhost:9644"} {
+		o.AdminListen = address
+		_, err := o.check()
+		require.NoError(t, err)
+	}
+	o.AdminListen, o.Insecure = ":9644", true
+	_, err := o.check()
+	require.NoError(t, err)
+}

@@ -24,6 +24,9 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
+	})
 	cmd.AddCommand(serveCommand(), topicCommand(), dumpCommand(), benchCommand())
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -103,10 +104,8 @@ func readFile(k *koanf.Koanf, sets map[string]string, path string) []error {
 	if err := own.Load(file.Provider(path), yaml.Parser()); err != nil {
 		return []error{fmt.Errorf("--config %s: %w", path, err)}
 	}
-	known := map[string]bool{}
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	serveFlags(flags)
-	flags.VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+	known := pflag.NewFlagSet("", pflag.ContinueOnError)
+	serveFlags(known)
 
 	var problems []error
 	raw := own.Raw()
@@ -116,8 +115,8 @@ func readFile(k *koanf.Koanf, sets map[string]string, path string) []error {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		if !known[name] || name == "config" {
-			problems = append(problems, fmt.Errorf("%s: unknown setting %q; `tidemark serve --help` lists them", path, name))
+		if known.Lookup(name) == nil || name == "config" {
+			problems = append(problems, fmt.Errorf("%s: unknown setting %s: %v; `tidemark serve --help` lists them", path, name, raw[name]))
 			delete(raw, name)
 		}
 	}
@@ -125,18 +124,62 @@ func readFile(k *koanf.Koanf, sets map[string]string, path string) []error {
 	case nil:
 	case map[string]any:
 		for name, v := range pairs {
-			sets[name] = fmt.Sprint(v)
+			text, err := single(v)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("%s: set: %s: %w, as in `set: {log.retention.hours: 24}`", path, name, err))
+				continue
+			}
+			sets[name] = text
 		}
 	default:
 		problems = append(problems, fmt.Errorf("%s: set: want names with values beneath it, as in `set: {log.retention.hours: 24}`, not %v", path, pairs))
 	}
 	delete(raw, "set")
 	for name, v := range raw {
-		if err := k.Set(name, v); err != nil {
+		err := fits(known.Lookup(name), v)
+		if err == nil {
+			err = k.Set(name, v)
+		}
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %s: %w", path, name, err))
 		}
 	}
 	return problems
+}
+
+// fits tells what is wrong with a value from the environment or the file, nil when its flag would take it.
+func fits(flag *pflag.Flag, value any) error {
+	if flag.Value.Type() == "stringSlice" {
+		elements, several := value.([]any)
+		if !several {
+			elements = []any{value}
+		}
+		for _, e := range elements {
+			if _, err := single(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	text, err := single(value)
+	if err != nil {
+		return err
+	}
+	probe := pflag.NewFlagSet("", pflag.ContinueOnError)
+	serveFlags(probe)
+	if err := probe.Set(flag.Name, text); err != nil {
+		return fmt.Errorf("%q %w", text, cmp.Or(errors.Unwrap(err), err))
+	}
+	return nil
+}
+
+// single is the text of one value, which lists, names with values and nothing at all are not.
+func single(value any) (string, error) {
+	switch value.(type) {
+	case nil, []any, map[string]any:
+		return "", fmt.Errorf("want one value, not %v", value)
+	}
+	return fmt.Sprint(value), nil
 }
 
 func readEnviron(k *koanf.Koanf, f *pflag.FlagSet, sets map[string]string, environ func() []string) []error {
@@ -146,13 +189,17 @@ func readEnviron(k *koanf.Koanf, f *pflag.FlagSet, sets map[string]string, envir
 		flag := f.Lookup(key)
 		switch {
 		case flag == nil || key == "help":
-			problems = append(problems, fmt.Errorf("environment: unknown variable %s; `tidemark serve --help` lists the settings", name))
+			problems = append(problems, fmt.Errorf("environment: unknown variable %s=%s; `tidemark serve --help` lists the settings", name, value))
 			return "", nil
 		case key == "set":
 			problems = append(problems, parseSets(sets, strings.Split(value, ","), name)...)
 			return "", nil
 		case flag.Value.Type() == "stringSlice":
 			return key, strings.Split(value, ",")
+		}
+		if err := fits(flag, value); err != nil {
+			problems = append(problems, fmt.Errorf("environment: %s: %w", name, err))
+			return "", nil
 		}
 		return key, value
 	}})

@@ -59,3 +59,42 @@ func TestEveryProblemIsNamed(t *testing.T) {
 	_, err = read(t, []string{"--config", "/no/such/file"})
 	require.ErrorContains(t, err, "/no/such/file")
 }
+
+// A value that its flag would not take is refused wherever it stands, with its place, its name and what is wanted; an empty
+// variable is no broker id 0.
+func TestAValueMustFitItsFlagWhereverItStands(t *testing.T) {
+	for variable, want := range map[string]string{
+		"TIDEMARK_BROKER_ID=seven":       `TIDEMARK_BROKER_ID: "seven" must be an integer`,
+		"TIDEMARK_BROKER_ID=":            `TIDEMARK_BROKER_ID: "" must be an integer`,
+		"TIDEMARK_BROKER_ID=99999999999": `TIDEMARK_BROKER_ID: "99999999999" `,
+		"TIDEMARK_INSECURE=maybe":        `TIDEMARK_INSECURE: "maybe" must be true or false`,
+		"TIDEMARK_COLOUR=red":            "TIDEMARK_COLOUR=red",
+	} {
+		_, err := read(t, nil, variable)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "decoding")
+	}
+	for text, want := range map[string]string{
+		"broker-id: seven":                        `tidemark.yaml: broker-id: "seven" must be an integer`,
+		"broker-id: 1.5":                          `broker-id: "1.5" must be an integer`,
+		"broker-id:":                              "broker-id: want one value",
+		"insecure: maybe":                         `insecure: "maybe" must be true or false`,
+		"data-dir: [a, b]":                        "data-dir: want one value, not [a b]",
+		"log-level: {a: b}":                       "log-level: want one value, not map[a:b]",
+		"listen: [{a: b}]":                        "listen: want one value, not map[a:b]",
+		"colour: red":                             "colour: red",
+		"set: {log.retention.hours: }":            "set: log.retention.hours: want one value",
+		"set: {log: {retention: {hours: 24}}}":    "set: log: want one value",
+		"set: {log.cleanup.policy: [a, compact]}": "set: log.cleanup.policy: want one value, not [a compact]",
+	} {
+		_, err := read(t, []string{"--config", yamlFile(t, text)})
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "decoding")
+	}
+	s, err := read(t, []string{"--config", yamlFile(t, "broker-id: 3\nlisten: 127.0.0.1:1\ninsecure: true\nrack: 5\nset: {num.partitions: 2}")}, "TIDEMARK_INSECURE=false")
+	require.NoError(t, err)
+	require.Equal(t, int32(3), s.BrokerID)
+	require.Equal(t, []string{"127.0.0.1:1"}, s.Listen)
+	require.False(t, s.Insecure)
+	require.Equal(t, "5", s.Rack)
+}
