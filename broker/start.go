@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -91,11 +93,21 @@ func (b *Broker) openDir(context.Context) error {
 		Log:       b.log.Named("storage"), Metrics: b.registry,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("data-dir %s: %w%s", b.plan.DataDir, err, unusable(err))
 	}
 	b.dir = d
 	b.stops = append(b.stops, func(context.Context) error { return d.Close() })
 	return nil
+}
+
+// unusable is what to do about a data directory that the system does not let a broker make or write.
+func unusable(err error) string {
+	for _, reason := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOTDIR, syscall.EROFS} {
+		if errors.Is(err, reason) {
+			return "; --data-dir must name a directory that this user can make and write"
+		}
+	}
+	return ""
 }
 
 func (b *Broker) joinCluster(ctx context.Context) error {
@@ -113,6 +125,9 @@ func (b *Broker) joinCluster(ctx context.Context) error {
 	}
 	c, err := cluster.Start(ctx, o)
 	if err != nil {
+		if len(o.Endpoints) > 0 && errors.Is(err, cluster.ErrUnavailable) {
+			err = fmt.Errorf("%w; start that etcd, or give --etcd the URL of one that answers", err)
+		}
 		return err
 	}
 	b.cluster = c
@@ -227,9 +242,16 @@ func (b *Broker) serve(context.Context) error {
 	return nil
 }
 
-// stopServing ends the clients' requests, and then what those had parked.
+// stopServing ends the clients' requests, and then what those had parked. Clients that do not take their answers get four
+// fifths of the time, so that the rest of the stop is orderly and within the limit all the same.
 func (b *Broker) stopServing(ctx context.Context) error {
-	err := b.server.Stop(ctx)
+	clients := ctx
+	if end, limited := ctx.Deadline(); limited {
+		var cancel context.CancelFunc
+		clients, cancel = context.WithDeadline(ctx, end.Add(-time.Until(end)/5))
+		defer cancel()
+	}
+	err := b.server.Stop(clients)
 	if errors.Is(err, server.ErrStopForced) {
 		b.log.Warn("clients were cut off", zap.Error(err))
 		err = nil

@@ -47,7 +47,7 @@ func serveCommand() *cobra.Command {
 }
 
 // serve runs a broker until a signal or a failure ends it. The first SIGTERM or SIGINT
-// drains, a second one ends the process at once.
+// drains, or gives up a start that is under way; a second one ends the process at once.
 func serve(ctx context.Context, s settings, out io.Writer, began time.Time) error {
 	log, level, err := newLogger(s)
 	if err != nil {
@@ -61,9 +61,21 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
 
-	starting, cancel := context.WithCancel(ctx)
-	defer cancel()
+	starting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := make(chan os.Signal, 1)
+	go func() {
+		sig := <-signals
+		cancel(fmt.Errorf("stopped by signal %s before the broker was ready", sig))
+		stop <- sig
+		<-signals
+		fmt.Fprintln(os.Stderr, "tidemark: stopped at once by a second signal")
+		os.Exit(1)
+	}()
 	b, err := broker.Start(starting, s.options(log, level))
+	if cause := context.Cause(starting); err != nil && cause != nil {
+		return fmt.Errorf("%w (%w)", cause, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -71,17 +83,12 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 
 	var failure error
 	select {
-	case sig := <-signals:
+	case sig := <-stop:
 		log.Info("stopping", zap.String("signal", sig.String()), zap.Duration("limit", drainLimit))
 	case <-b.Failed():
 		failure = b.Err()
 		log.Error("stopping after a failure", zap.Error(failure))
 	}
-	go func() {
-		<-signals
-		fmt.Fprintln(os.Stderr, "tidemark: stopped at once by a second signal")
-		os.Exit(1)
-	}()
 	stopping, done := context.WithTimeout(ctx, drainLimit)
 	defer done()
 	return errors.Join(failure, b.Stop(stopping))
