@@ -66,6 +66,7 @@ var codes = []struct {
 	{cluster.ErrNotController, kerr.NotController},
 	{cluster.ErrConflict, kerr.RequestTimedOut},    // others were faster again and again: clients try once more
 	{cluster.ErrUnavailable, kerr.RequestTimedOut}, // nobody knows whether it happened, which is what this code says
+	{cluster.ErrEtcdFailed, kerr.RequestTimedOut},  // likewise; the broker is about to stop
 	{cluster.ErrFenced, kerr.BrokerNotAvailable},
 	{cluster.ErrClosed, kerr.BrokerNotAvailable},
 

@@ -33,6 +33,7 @@ func TestEachErrorHasItsCodeAndItsWords(t *testing.T) {
 		{fmt.Errorf("%w: %w", replica.ErrLogOffline, record.ErrCorrupt), "KAFKA_STORAGE_ERROR", "<null>"},
 		{context.DeadlineExceeded, "REQUEST_TIMED_OUT", "<null>"},
 		{fmt.Errorf("etcd: %w", cluster.ErrUnavailable), "REQUEST_TIMED_OUT", "<null>"},
+		{fmt.Errorf("%w: disk gone", cluster.ErrEtcdFailed), "REQUEST_TIMED_OUT", "<null>"},
 		{fmt.Errorf("%w: x", config.ErrInvalid), "INVALID_CONFIG", config.ErrInvalid.Error() + ": x"},
 	} {
 		seen, logs := observer.New(zap.DebugLevel)
