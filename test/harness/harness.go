@@ -35,14 +35,21 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "tidemark")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/tidemark-mq/tidemark/cmd/tidemark")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return path, nil
+	if built, err = os.Open(path); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), built.Fd()), nil
 })
+
+// built holds the binary's only link: it is gone with the test process, however that ends.
+var built *os.File
 
 // Binary is the path of the tidemark binary under test: TIDEMARK_TEST_BINARY, or one
 // built from this tree.
