@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,26 +97,32 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		file string
 		want []string
 	}{
-		"unknown flag":                 {args: []string{"--no-such-flag", "1"}, want: []string{"no-such-flag"}},
+		"unknown flag":                 {args: []string{"--no-such-flag", "1"}, want: []string{"no-such-flag", "tidemark serve --help"}},
 		"unknown broker setting":       {args: []string{"--set", "log.retention.minuts=5"}, want: []string{"log.retention.minuts", "5", "did you mean log.retention.minutes"}},
-		"value of the wrong type":      {args: []string{"--set", "log.retention.hours=soon"}, want: []string{"log.retention.hours", "soon"}},
-		"value out of range":           {args: []string{"--set", "socket.request.max.bytes=-3"}, want: []string{"socket.request.max.bytes", "-3"}},
+		"value of the wrong type":      {args: []string{"--set", "log.retention.hours=soon"}, want: []string{"log.retention.hours", "soon", "Not a number"}},
+		"value out of range":           {args: []string{"--set", "socket.request.max.bytes=-3"}, want: []string{"socket.request.max.bytes", "-3", "at least 1"}},
 		"a setting without a value":    {args: []string{"--set", "log.retention.hours"}, want: []string{"--set", "log.retention.hours", "name=value"}},
 		"a setting that has a flag":    {args: []string{"--set", "log.dirs=/tmp/x"}, want: []string{"log.dirs", "--data-dir"}},
-		"negative broker id":           {args: []string{"--broker-id", "-4"}, want: []string{"broker-id", "-4"}},
-		"broker id that is no number":  {args: []string{"--broker-id", "seven"}, want: []string{"broker-id", "seven"}},
+		"negative broker id":           {args: []string{"--broker-id", "-4"}, want: []string{"broker-id", "-4", "0 or more"}},
+		"broker id that is no number":  {args: []string{"--broker-id", "seven"}, want: []string{"broker-id", "seven", "must be an integer"}},
 		"log level":                    {args: []string{"--log-level", "loud"}, want: []string{"log-level", "loud", "debug"}},
 		"log format":                   {args: []string{"--log-format", "xml"}, want: []string{"log-format", "xml", "json"}},
 		"listener without a port":      {args: []string{"--listen", "127.0.0.1"}, want: []string{"listen", "127.0.0.1"}},
 		"two listeners of one name":    {args: []string{"--listen", "127.0.0.1:0,127.0.0.1:0"}, want: []string{"listen", "NAME="}},
 		"beyond loopback":              {args: []string{"--listen", "0.0.0.0:0"}, want: []string{"listen", "0.0.0.0:0", "--insecure"}},
 		"advertising no listener":      {args: []string{"--advertise", "OUT=example.com:9092"}, want: []string{"advertise", "OUT"}},
-		"admin address":                {args: []string{"--admin-listen", "nowhere"}, want: []string{"admin-listen", "nowhere"}},
+		"a port that is none":          {args: []string{"--listen", "127.0.0.1:99999"}, want: []string{"listen", "127.0.0.1:99999", "0 to 65535"}},
+		"admin address":                {args: []string{"--admin-listen", "nowhere"}, want: []string{"admin-listen", "nowhere", "host:port"}},
+		"admin beyond loopback":        {args: []string{"--admin-listen", "0.0.0.0:0"}, want: []string{"admin-listen", "0.0.0.0:0", "--insecure"}},
 		"several at once":              {args: []string{"--log-level", "loud", "--broker-id", "-4"}, want: []string{"log-level", "loud", "broker-id", "-4"}},
-		"unknown variable":             {env: []string{"TIDEMARK_NO_SUCH=1"}, want: []string{"TIDEMARK_NO_SUCH"}},
+		"unknown variable":             {env: []string{"TIDEMARK_NO_SUCH=1"}, want: []string{"TIDEMARK_NO_SUCH=1", "tidemark serve --help"}},
+		"variable of the wrong type":   {env: []string{"TIDEMARK_BROKER_ID=seven"}, want: []string{"TIDEMARK_BROKER_ID", "seven", "must be an integer"}},
+		"variable without a value":     {env: []string{"TIDEMARK_BROKER_ID="}, want: []string{"TIDEMARK_BROKER_ID", "must be an integer"}},
 		"wrong variable":               {env: []string{"TIDEMARK_LOG_LEVEL=loud"}, want: []string{"log-level", "loud"}},
 		"setting in the environment":   {env: []string{"TIDEMARK_SET=log.retention.hours=soon"}, want: []string{"log.retention.hours", "soon"}},
-		"unknown name in the file":     {file: "retention: 5\n", want: []string{"retention", "tidemark.yaml"}},
+		"unknown name in the file":     {file: "retention: 5\n", want: []string{"retention: 5", "tidemark.yaml", "tidemark serve --help"}},
+		"wrong type in the file":       {file: "broker-id: seven\n", want: []string{"tidemark.yaml", "broker-id", "seven", "must be an integer"}},
+		"a list for one value":         {file: "data-dir: [a, b]\n", want: []string{"tidemark.yaml", "data-dir", "[a b]", "one value"}},
 		"wrong value in the file":      {file: "set:\n  log.retention.hours: soon\n", want: []string{"log.retention.hours", "soon"}},
 		"a file that is no YAML":       {file: "set: [\n", want: []string{"tidemark.yaml"}},
 		"a file that is not there":     {args: []string{"--config", "/no/such/file.yaml"}, want: []string{"--config", "/no/such/file.yaml"}},
@@ -223,7 +231,11 @@ func TestADirectoryThatIsNoneIsRefused(t *testing.T) {
 	file := filepath.Join(base, "file")
 	require.NoError(t, os.WriteFile(file, []byte("x"), 0o600))
 	message := refuses(t, serve(t, file))
-	require.Contains(t, message, file)
+	require.Contains(t, message, "data-dir "+file)
+	require.Contains(t, message, "--data-dir must name a directory")
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(content), "nothing is touched")
 
 	// A directory with other things in it, such as somebody's home.
 	foreign := filepath.Join(base, "foreign")
@@ -244,10 +256,10 @@ func TestTheReadyLine(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	buf := make([]byte, 4096)
-	n, err := out.Read(buf)
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
 	require.NoError(t, err)
-	line := strings.TrimSpace(string(buf[:n]))
+	line = strings.TrimSpace(line)
 	m := regexp.MustCompile(`^tidemark ready: kafka (127\.0\.0\.1:\d+),INSIDE=(127\.0\.0\.1:\d+) admin (127\.0\.0\.1:\d+) data (\S+) cluster (\S{22}) broker 7 in (\d+) ms$`).FindStringSubmatch(line)
 	require.NotNil(t, m, "ready line: %s", line)
 	require.Equal(t, dir, m[4])
@@ -256,6 +268,30 @@ func TestTheReadyLine(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
 	}
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	rest, err := io.ReadAll(lines)
+	require.NoError(t, err)
+	require.Empty(t, string(rest))
+}
+
+// A start that waits for something, here an etcd that does not answer, is given up at the first signal.
+func TestASignalEndsAStart(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	cmd := serve(t, filepath.Join(t.TempDir(), "data"), "--etcd", "http://"+silent.Addr().String())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+	kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	asked, err := silent.Accept()
+	require.NoError(t, err)
+	defer asked.Close()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	require.Equal(t, 1, cmd.ProcessState.ExitCode(), "exit status; standard error:\n%s", stderr.String())
+	require.Contains(t, stderr.String(), "stopped by signal terminated before the broker was ready")
 }
 
 func get(t *testing.T, b *harness.Broker, path string) (int, string) {
@@ -277,7 +313,8 @@ func TestTheAdminListener(t *testing.T) {
 	}
 	status, body := get(t, b, "/metrics")
 	require.Equal(t, http.StatusOK, status)
-	for _, metric := range []string{"tidemark_request_seconds_bucket", "tidemark_network_received_bytes_total", "tidemark_connections", "go_goroutines", "process_resident_memory_bytes"} {
+	for _, metric := range []string{"tidemark_request_seconds_bucket", "tidemark_network_received_bytes_total", "tidemark_connections", "tidemark_network_sent_bytes_total", "tidemark_logdir_log_bytes",
+		"tidemark_journal_round_seconds_bucket", "tidemark_requests_parked", "go_goroutines", "process_resident_memory_bytes"} {
 		require.Contains(t, body, metric)
 	}
 	status, _ = get(t, b, "/nothing")

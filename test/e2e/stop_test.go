@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,8 +78,14 @@ func stopUnderLoad(t *testing.T, sig syscall.Signal) {
 				if i == 0 {
 					size = 200 << 10
 				}
-				if err := cl.ProduceSync(ctx, &kgo.Record{Value: make([]byte, size)}).FirstErr(); err == nil && acked.Add(1) == 200 {
-					close(progress)
+				err := cl.ProduceSync(ctx, &kgo.Record{Value: make([]byte, size)}).FirstErr()
+				switch {
+				case err == nil:
+					if acked.Add(1) == 200 {
+						close(progress)
+					}
+				case ctx.Err() == nil:
+					t.Errorf("a stop is no reason to give a record up: %v", err)
 				}
 			}
 		})
@@ -106,11 +113,12 @@ func stopUnderLoad(t *testing.T, sig syscall.Signal) {
 
 	next := harness.Start(t, harness.Options{DataDir: b.DataDir})
 	require.GreaterOrEqual(t, ends(t, next, "t"), acked.Load(), "acknowledged records")
+	require.Contains(t, next.Log(), `"clean stop":true`)
 	require.NotContains(t, next.Log(), "recover", "the stop was clean")
 	require.NoError(t, next.Stop())
 }
 
-// After a clean stop a start reads no log: neither its time nor what it reads depends on how much there is.
+// After a clean stop a start reads no log: what it reads, and so its time, does not depend on how much there is.
 func TestACleanStartReadsNoLog(t *testing.T) {
 	size := int64(512 << 20)
 	if testing.Short() {
@@ -136,7 +144,6 @@ func TestACleanStartReadsNoLog(t *testing.T) {
 	took := time.Since(began)
 	read := readSoFar(t, b.PID)
 	require.Less(t, read, int64(16<<20), "bytes read by a start on %d MiB", size>>20)
-	require.Less(t, took, 3*time.Second)
 	require.Equal(t, total, ends(t, b, "t"))
 	t.Logf("ready in %d ms on %d MiB, %d KiB read", took.Milliseconds(), size>>20, read>>10)
 	require.NoError(t, b.Stop())
@@ -157,8 +164,8 @@ func readSoFar(t *testing.T, pid int) int64 {
 	return 0
 }
 
-// A client that does not read its answers holds a drain up to its limit at most, and a second signal ends it at once.
-func TestASecondSignalEndsTheDrain(t *testing.T) {
+// heldUp answers a broker that drains for the sake of a client that does not read its answers.
+func heldUp(t *testing.T) *harness.Broker {
 	b := harness.Start(t, harness.Options{})
 	createTopic(t, b, "t", 1)
 	cl := b.Client(t, kgo.DefaultProduceTopic("t"), kgo.ProducerBatchCompression(kgo.NoCompression()))
@@ -172,17 +179,46 @@ func TestASecondSignalEndsTheDrain(t *testing.T) {
 	}
 	awaitStall(t, slow)
 	require.NoError(t, syscall.Kill(b.PID, syscall.SIGTERM))
+	return b
+}
+
+// A drain waits for such a client within its limit of 10 s, of which enough is left for an orderly end.
+func TestADrainEndsWithinItsLimit(t *testing.T) {
+	t.Parallel()
+	b := heldUp(t)
+	began := time.Now()
 	select {
 	case <-b.Exited():
-		t.Fatalf("the drain did not wait for a client that still had answers coming:\n%s", b.Log())
-	case <-time.After(500 * time.Millisecond):
+	case <-time.After(30 * time.Second):
+		t.Fatal("the broker does not stop")
 	}
-	require.Error(t, tryConnect(b), "while draining nobody is accepted")
+	took := time.Since(began)
+	require.NoError(t, b.Stop(), "exit status; the last log lines:\n%s", b.Log())
+	require.Less(t, took, 10*time.Second)
+	require.Contains(t, b.Log(), "clients were cut off")
+	require.NotContains(t, b.Log(), "left to run out", "the broker leaves its cluster")
+	t.Logf("stopped in %d ms", took.Milliseconds())
+	next := harness.Start(t, harness.Options{DataDir: b.DataDir})
+	require.Contains(t, next.Log(), `"clean stop":true`)
+	require.Equal(t, int64(16), ends(t, next, "t"))
+}
+
+// While it drains a broker says so, and accepts nobody; a second signal ends it at once.
+func TestASecondSignalEndsTheDrain(t *testing.T) {
+	t.Parallel()
+	b := heldUp(t)
+	require.Eventually(t, func() bool {
+		status, _ := get(t, b, "/readyz")
+		return status == http.StatusServiceUnavailable
+	}, 5*time.Second, 10*time.Millisecond, "a broker that drains is not ready")
+	status, _ := get(t, b, "/healthz")
+	require.Equal(t, http.StatusOK, status, "it lives")
+	require.Eventually(t, func() bool { return tryConnect(b) != nil }, 5*time.Second, 10*time.Millisecond, "while draining nobody is accepted")
 	began := time.Now()
 	require.NoError(t, syscall.Kill(b.PID, syscall.SIGTERM))
 	select {
 	case <-b.Exited():
-	case <-time.After(5 * time.Second):
+	case <-time.After(5 * time.Second): // sooner than the drain's own limit
 		t.Fatal("the second signal does not end the process")
 	}
 	var exit *exec.ExitError
@@ -274,7 +310,7 @@ func awaitStall(t *testing.T, conns ...net.Conn) {
 		return sum, all
 	}
 	last, still := -1, 0
-	for deadline := time.Now().Add(30 * time.Second); still < 10; {
+	for deadline := time.Now().Add(time.Minute); still < 10; {
 		require.True(t, time.Now().Before(deadline), "no answer comes")
 		n, all := waiting()
 		if all && n == last {
