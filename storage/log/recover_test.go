@@ -163,6 +163,50 @@ func TestDamageBelowTheRecoveryPoint(t *testing.T) {
 	}
 }
 
+// A bit that flipped in a batch that recovery does not look at, after a clean stop or below the recovery point, is found when the batch
+// is first read: what lies before and behind it is served, and it is not.
+func TestFlippedBitBelowTheRecoveryPointIsNotServed(t *testing.T) {
+	for name, end := range map[string]func(w *world){
+		"clean stop": func(w *world) {
+			state, err := w.l.Close()
+			require.NoError(w.t, err)
+			w.clean, w.state = true, state
+		},
+		"crash": func(w *world) { require.NoError(w.t, w.sync()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := vfs.NewCrash(1)
+			cfg := testConfig()
+			cfg.SegmentBytes = 1 << 10
+			w := newWorld(t, disk, cfg)
+			w.fill(38)
+			list := w.l.Segments()
+			each := w.l.SizeBytes() / 38
+			end(w)
+			for _, n := range []int{0, len(list) - 1} { // a sealed one, and the one that is read whole
+				s := list[n]
+				require.Greater(t, s.End, s.Base+3)
+				for at := each + 21; at < 2*each; at += 13 { // the second batch of the segment, behind its checksum
+					left := disk.Kill()
+					flip(t, left, s.Path, at, 3)
+					u := *w
+					u.fs = left
+					require.NoError(t, u.open())
+					require.Nil(t, u.last.Damage)
+					require.Equal(t, s.Base, u.read(s.Base, s.End, 1<<20, true)[0].BaseOffset())
+					require.Len(t, u.read(s.Base, s.End, 1<<20, true), 1)
+					_, err := u.l.Read(s.Base+1, s.End, 1<<20, true)
+					var bad *segment.CorruptError
+					require.ErrorAs(t, err, &bad)
+					require.ErrorIs(t, err, record.ErrCorrupt)
+					require.Equal(t, []any{s.Path, each, s.Base + 1}, []any{bad.File, bad.Position, bad.Offset})
+					require.Len(t, u.read(s.Base+2, s.End, 1<<20, true), int(s.End-s.Base)-2)
+				}
+			}
+		})
+	}
+}
+
 // A disk that does not answer is not a reason to cut anything.
 func TestUnreadableSegment(t *testing.T) {
 	disk := vfs.NewCrash(1)

@@ -41,6 +41,7 @@ func (s *Segment) Append(batches []byte, indexInterval int) error {
 		s.recent.add(b.BaseOffset(), b.LastOffsetDelta(), s.meta.Size-int64(b.Size()))
 		rest = rest[b.Size():]
 	}
+	s.verified = s.verified.add(size, s.meta.Size)
 	spill := len(s.offsets.tail) >= spillBytes
 	s.mu.Unlock()
 	if spill {

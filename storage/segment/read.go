@@ -13,11 +13,19 @@ type Span struct {
 
 // Range finds the batches from the one that holds offset from (or the first one after it), none that reaches upTo or beyond,
 // and no more than maxBytes of them, though at least one if atLeastOne. Len 0: none. A *CorruptError when the file does not
-// hold batches where they should begin.
+// hold a batch there, or not the one that was written; where that is not the first, the span ends before it.
 func (s *Segment) Range(from, upTo int64, maxBytes int, atLeastOne bool) (Span, error) {
 	if err := s.checkIndexes(); err != nil {
 		return Span{}, err
 	}
+	span, err := s.find(from, upTo, maxBytes, atLeastOne)
+	if err != nil || span.Len == 0 {
+		return span, err
+	}
+	return s.verify(span, from)
+}
+
+func (s *Segment) find(from, upTo int64, maxBytes int, atLeastOne bool) (Span, error) {
 	l := s.lookup(from, upTo)
 	if l.startKnown && l.endKnown && (l.end-l.start <= int64(maxBytes) || l.end <= l.start) {
 		return l.span(), nil

@@ -47,7 +47,13 @@ func Load(c *Cache, dir string, base, nowMs int64, indexInterval int, suffix str
 		bad = &CorruptError{File: s.file.Path(), Position: MaxSize, Offset: base, Reason: errors.New("file is larger than 2 GiB")}
 		size = MaxSize
 	}
-	err = s.scan(f, size, scan, func(b record.Batch) { s.noteLocked(b, int64(indexInterval)) })
+	err = s.scan(f, size, scan, func(b record.Batch) {
+		pos := s.meta.Size
+		s.noteLocked(b, int64(indexInterval))
+		if b.NextOffset() > scan.CheckFrom {
+			s.verified = s.verified.add(pos, s.meta.Size)
+		}
+	})
 	if !errors.As(err, &bad) && err != nil {
 		return nil, nil, err
 	}

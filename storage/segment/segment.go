@@ -34,6 +34,8 @@ type Segment struct {
 	offsets index
 	times   index
 	recent  *recent // the last batches appended; nil before the first
+
+	verified extents // of the log file: their checksums were compared in this life
 }
 
 // Meta is what there is to know of a segment without reading it.

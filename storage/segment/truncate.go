@@ -49,6 +49,7 @@ func (s *Segment) TruncateAt(pos, next int64) error {
 	shrunk := pos < m.Size
 	m.Size, m.Next = pos, next
 	s.recent = nil
+	s.verified = s.verified.cut(pos)
 	s.mu.Unlock()
 	if !shrunk {
 		return nil
