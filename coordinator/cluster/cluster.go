@@ -77,9 +77,11 @@ func assemble(o Options, store Store) *Cluster {
 
 func (c *Cluster) start(ctx context.Context, o Options) error {
 	c.tasks.Go(c.failWithStore)
-	if err := found(ctx, c.store, c.prefix, o); err != nil {
+	identity, err := found(ctx, c.store, c.prefix, o)
+	if err != nil {
 		return err
 	}
+	c.session.identity = identity
 	if err := c.view.load(ctx); err != nil {
 		return err
 	}
@@ -105,18 +107,19 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	return c.registerMetrics(o.Metrics)
 }
 
-// found makes the cluster's identity when there is none, and compares it with what the data directory says.
-func found(ctx context.Context, store Store, prefix keys, o Options) error {
+// found makes the cluster's identity when there is none, and compares it with what the data directory says. It answers the condition that
+// it is still the same one.
+func found(ctx context.Context, store Store, prefix keys, o Options) (Cond, error) {
 	for range casAttempts {
 		kv, err := get(ctx, store, prefix.cluster())
 		if err != nil {
-			return err
+			return Cond{}, err
 		}
 		if kv.ModRevision != 0 {
-			return checkIdentity(kv, o.ClusterID)
+			return Cond{Key: kv.Key, Revision: kv.ModRevision}, checkIdentity(kv, o.ClusterID)
 		}
 		if o.ClusterID != "" {
-			return fmt.Errorf("%w: the data directory belongs to cluster %s, but there is no cluster under %q", ErrWrongCluster, o.ClusterID, o.Prefix)
+			return Cond{}, fmt.Errorf("%w: the data directory belongs to cluster %s, but there is no cluster under %q", ErrWrongCluster, o.ClusterID, o.Prefix)
 		}
 		txn := Txn{
 			If:   []Cond{{Key: kv.Key}},
@@ -127,10 +130,10 @@ func found(ctx context.Context, store Store, prefix keys, o Options) error {
 		}
 		res, err := store.Txn(ctx, txn)
 		if err != nil || res.Done {
-			return err
+			return Cond{Key: kv.Key, Revision: res.Revision}, err
 		}
 	}
-	return ErrConflict
+	return Cond{}, ErrConflict
 }
 
 func checkIdentity(kv KV, expected string) error {

@@ -76,7 +76,7 @@ func (c *Cluster) swapConfigs(ctx context.Context, kind, name string, kv KV, nex
 		}
 		op = Op{Key: kv.Key, Value: value}
 	}
-	txn := Txn{If: []Cond{{Key: kv.Key, Revision: kv.ModRevision}}, Then: []Op{op}}
+	txn := Txn{If: []Cond{c.session.identity, {Key: kv.Key, Revision: kv.ModRevision}}, Then: []Op{op}}
 	if kind == KindTopic {
 		topic, err := get(ctx, c.store, c.prefix.topic(name))
 		if err != nil {

@@ -32,7 +32,7 @@ func (c *Cluster) AllocateProducerIDs(ctx context.Context) (first int64, n int, 
 			return 0, 0, fmt.Errorf("%w: next is %d", ErrNoMoreProducerIDs, next.Next)
 		}
 		res, err := c.store.Txn(ctx, Txn{
-			If:   []Cond{{Key: kv.Key, Revision: kv.ModRevision}},
+			If:   []Cond{c.session.identity, {Key: kv.Key, Revision: kv.ModRevision}},
 			Then: []Op{{Key: kv.Key, Value: encode(producerIDsRecord{Next: next.Next + ProducerIDBlock})}},
 		})
 		if err != nil {

@@ -22,6 +22,7 @@ type session struct {
 	id       int32
 	record   brokerRecord
 	timeout  time.Duration
+	identity Cond          // that the store holds the cluster it held at the start
 	alone    bool          // the store serves this process only: whoever is registered under our id was a predecessor
 	ttl      time.Duration // of the lease; Start and then run use it
 	lease    atomic.Int64  // LeaseID
@@ -32,6 +33,7 @@ type session struct {
 	// fenceMu is held while fence callbacks run, so that they run in order.
 	fenceMu sync.Mutex
 	fenced  bool
+	lapsed  bool // it was fenced after it had been active
 	onFence []func(fenced bool)
 	expiry  *time.Timer // fences when the deadline passes
 }
@@ -91,8 +93,11 @@ func (s *session) checkFence() {
 	}
 	s.fenced = fenced
 	if fenced {
-		s.log.Warn("fenced: the broker's lease ran out", zap.Int32("broker", s.id))
+		s.log.Warn("fenced: the broker's lease in etcd ran out; nothing is acknowledged until it has one again", zap.Int32("broker", s.id))
+	} else if s.lapsed {
+		s.log.Info("the broker has a lease in etcd again", zap.Int32("broker", s.id), zap.Int64("epoch", s.epoch.Load()))
 	}
+	s.lapsed = s.lapsed || fenced
 	for _, fn := range s.onFence {
 		fn(fenced)
 	}
@@ -170,8 +175,11 @@ func (s *session) claim(ctx context.Context, lease LeaseID) (revision int64, err
 		if err != nil {
 			return 0, err
 		}
+		if err := s.checkStore(ctx); err != nil {
+			return 0, err
+		}
 		txn := Txn{
-			If:   []Cond{{Key: broker.Key, Revision: broker.ModRevision}},
+			If:   []Cond{s.identity, {Key: broker.Key, Revision: broker.ModRevision}},
 			Then: []Op{{Key: broker.Key, Value: encode(s.record), Lease: lease}},
 		}
 		if s.free(office) {
@@ -184,6 +192,22 @@ func (s *session) claim(ctx context.Context, lease LeaseID) (revision int64, err
 		}
 	}
 	return 0, ErrConflict
+}
+
+// checkStore refuses a store that lost what this process has seen in it: one that was emptied, or, as far as its revision tells, given back an
+// older state. The image would go on showing what is not there, leader epochs and producer ids would be given out again.
+func (s *session) checkStore(ctx context.Context) error {
+	res, err := s.store.Range(ctx, Range{Prefix: s.identity.Key, Limit: 1})
+	switch seen := s.view.Image().Revision; {
+	case err != nil:
+		return err
+	case len(res.KVs) == 0 || res.KVs[0].Key != s.identity.Key || res.KVs[0].ModRevision != s.identity.Revision:
+		return fmt.Errorf("%w: %s is not what it was when the broker started: etcd was emptied or replaced", ErrWrongCluster, s.identity.Key)
+	case res.Revision < seen:
+		return fmt.Errorf("%w: etcd is at revision %d after revision %d was seen: it was restored from a backup; restart the broker",
+			ErrWrongCluster, res.Revision, seen)
+	}
+	return nil
 }
 
 // replaces reports whether a registration under our id is one that this process may replace: its own, or that of a predecessor that is surely
