@@ -41,21 +41,21 @@ func (l *Log) Retain(now time.Time) (Retained, error) {
 	r.Expired = l.on.producers.expire(now.Add(-l.cfg.Load().ProducerExpiry).UnixMilli())
 	l.mu.Unlock()
 
-	err := l.deleteOldest(l.countExpired(now), now, &r)
+	n, end := l.countExpired(now)
+	err := l.deleteOldest(n, end, now, &r)
 	r.Removed = l.removeDoomed(now)
 	r.Start = l.Start()
 	return r, err
 }
 
-// countExpired is how many of the oldest segments are to go.
-func (l *Log) countExpired(now time.Time) int {
+// countExpired is how many of the oldest segments are to go, and the offset at which the last of them ended when it was looked at.
+func (l *Log) countExpired(now time.Time) (n int, end int64) {
 	cfg, list := l.cfg.Load(), l.list()
 	watermark, start := l.HighWatermark(), l.Start()
 	over := int64(-1) // bytes beyond retention.bytes
 	if cfg.Delete && cfg.RetentionBytes >= 0 {
 		over = l.SizeBytes() - cfg.RetentionBytes
 	}
-	n := 0
 	for i, s := range list {
 		m := s.Meta()
 		last := i == len(list)-1
@@ -68,9 +68,9 @@ func (l *Log) countExpired(now time.Time) int {
 			break
 		}
 		over -= m.Size
-		n++
+		n, end = n+1, m.Next
 	}
-	return n
+	return n, end
 }
 
 // lastTime is when the last record was written as far as retention goes: the records' own time where they have one.
@@ -81,15 +81,14 @@ func lastTime(m *segment.Meta) int64 {
 	return m.Created
 }
 
-// deleteOldest takes the n oldest segments out of the log. Called with syncMu.
-func (l *Log) deleteOldest(n int, now time.Time, r *Retained) error {
+// deleteOldest takes the n oldest segments, which end at offset end, out of the log. Called with syncMu.
+func (l *Log) deleteOldest(n int, end int64, now time.Time, r *Retained) error {
 	if n == 0 {
 		return nil
 	}
-	if n == len(l.list()) {
-		if err := l.Roll(now); err != nil {
-			return err
-		}
+	n, err := l.rollExpired(n, end, now)
+	if err != nil || n == 0 {
+		return err
 	}
 	// The producers of the batches that go are in the snapshot at the base of the first segment that stays.
 	l.mu.Lock()
@@ -121,6 +120,26 @@ func (l *Log) deleteOldest(n int, now time.Time, r *Retained) error {
 	}
 	first := list[n].Base()
 	return errors.Join(l.doom(gone, now), l.dropSnapshots(func(offset int64) bool { return offset < first }))
+}
+
+// rollExpired rolls the active segment where it is the last of the n that go, and answers how many do: one that took records since it
+// was seen to end at offset end stays.
+func (l *Log) rollExpired(n int, end int64, now time.Time) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return 0, err
+	}
+	list := l.list()
+	if list[n-1].Next() > end {
+		return n - 1, nil
+	}
+	if n == len(list) {
+		if _, err := l.rollLocked(l.end.Load(), now.UnixMilli()); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // doom renames the files of segments that are out of the log and notes when to remove them.
@@ -191,5 +210,5 @@ func (l *Log) DeleteRecordsTo(offset int64) (int64, error) {
 	for n+1 < len(list) && list[n+1].Base() <= offset {
 		n++
 	}
-	return offset, l.deleteOldest(n, time.Now(), nil)
+	return offset, l.deleteOldest(n, offset, time.Now(), nil)
 }

@@ -59,6 +59,27 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// What is appended to the active segment after it was seen to be expired does not go with it.
+func TestRecordAppendedDuringRetentionStays(t *testing.T) {
+	for name, rolled := range map[string]bool{"to the active segment": false, "which is rolled then": true} {
+		t.Run(name, func(t *testing.T) {
+			w := hourly(t, 3, func(c *Config) { c.RetentionTime = time.Hour })
+			now := t0.Add(100 * time.Hour)
+			n, end := w.l.countExpired(now)
+			require.Equal(t, 3, n)
+			done := w.append(batchOf(1, 30, t0.Add(2*time.Hour).UnixMilli(), record.Spec{}))
+			if rolled {
+				require.NoError(t, w.l.Roll(t0))
+			}
+			w.l.syncMu.Lock()
+			require.NoError(t, w.l.deleteOldest(n, end, now, nil))
+			w.l.syncMu.Unlock()
+			require.Equal(t, int64(4), w.l.Start())
+			require.Equal(t, [][2]int64{{done.Base, done.Last}}, offsets(w.read(done.Base, w.l.End(), 1, true)))
+		})
+	}
+}
+
 func TestRetentionStopsAtTheWatermark(t *testing.T) {
 	cfg := testConfig()
 	cfg.SegmentBytes, cfg.RetentionBytes = 210, 0
