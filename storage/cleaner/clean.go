@@ -52,7 +52,8 @@ type run struct {
 	last    map[int64]log.LastOffset // of the producers that are remembered
 	txns    *transactions
 	filter  record.Filter
-	out     []byte // batches kept, before they are written
+	out     []byte         // batches kept, before they are written
+	markers map[int64]bool // offsets of the markers kept in the group at hand
 	result  Result
 }
 
@@ -97,7 +98,8 @@ var errMapFull = errors.New("cleaner: map is full")
 // came: to a batch that no longer fits, or to the end.
 func (r *run) buildMap(w work) (int64, error) {
 	span := min(w.to-w.from, maxSpan)
-	r.keys = newKeyMap(w.from, span, r.cleaner.o.MapBytes)
+	room := r.cleaner.tuning().MapBytes
+	r.keys = newKeyMap(w.from, span, room)
 	aborted, err := r.log.AbortedTxns(w.from, w.to)
 	if err != nil {
 		return 0, err
@@ -120,7 +122,7 @@ func (r *run) buildMap(w work) (int64, error) {
 		err = nil
 	case errors.Is(err, errMapFull):
 		err = fmt.Errorf("cleaner: %s: the batch at offset %d alone has more keys than the map of %d bytes holds; raise log.cleaner.dedupe.buffer.size",
-			r.log.Dir(), end, r.cleaner.o.MapBytes)
+			r.log.Dir(), end, room)
 	case err == nil:
 		end = w.from + span // offsets may be missing at the end of a compacted segment
 	}
@@ -171,13 +173,13 @@ func (r *run) cleanGroup(g group, aborted []segment.AbortedTxn) error {
 		return err
 	}
 	changed := false
-	r.out = r.out[:0]
+	r.out, r.markers = r.out[:0], map[int64]bool{}
 	err = r.each(max(g.from, r.log.Start()), g.to, func(b record.Batch) error {
 		kept, err := r.keep(b)
 		if err != nil {
 			return err
 		}
-		changed = changed || len(kept) != len(b)
+		changed = changed || len(kept) != len(b) || &kept[0] != &b[0]
 		r.out = append(r.out, kept...)
 		if len(r.out) >= writeChunk {
 			return r.write(into)
@@ -193,10 +195,13 @@ func (r *run) cleanGroup(g group, aborted []segment.AbortedTxn) error {
 		return into.Remove()
 	}
 	if err == nil {
-		err = r.place(into, g, aborted)
+		err = r.complete(into, aborted)
 	}
 	if err != nil {
 		return errors.Join(err, into.Remove())
+	}
+	if err := r.log.ReplaceSegments(g.bases, []*segment.Segment{into}); err != nil {
+		return err
 	}
 	r.result.BytesBefore += g.bytes
 	r.result.BytesAfter += into.Size()
@@ -215,19 +220,17 @@ func (r *run) write(into *segment.Segment) error {
 	return err
 }
 
-// place completes the new segment and has it replace the old ones.
-func (r *run) place(into *segment.Segment, g group, aborted []segment.AbortedTxn) error {
+// complete writes the indexes of a new segment. Of the aborted transactions those stay whose markers do: a consumer, or the next run,
+// that knew of one and met no marker would take the producer's next transaction for aborted.
+func (r *run) complete(into *segment.Segment, aborted []segment.AbortedTxn) error {
 	for _, a := range aborted {
-		if a.LastOffset >= g.from && a.LastOffset < g.to {
+		if r.markers[a.LastOffset] {
 			if err := into.AppendAborted(a); err != nil {
 				return err
 			}
 		}
 	}
-	if err := into.Seal(); err != nil {
-		return err
-	}
-	return r.log.ReplaceSegments(g.bases, []*segment.Segment{into})
+	return into.Seal()
 }
 
 // keep is what is left of a batch.
@@ -248,7 +251,10 @@ func (r *run) keep(b record.Batch) (record.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if left > 0 && !b.IsControl() {
+	switch {
+	case left > 0 && b.IsControl():
+		r.markers[b.LastOffset()] = true
+	case left > 0:
 		r.txns.kept(b)
 	}
 	r.result.RecordsIn += int64(b.NumRecords())
@@ -277,5 +283,8 @@ func (r *run) lastOfProducer(b record.Batch) bool {
 	if !ok || last.Epoch != b.ProducerEpoch() {
 		return false
 	}
-	return b.IsControl() || last.Offset == b.LastOffset()
+	if last.Offset < 0 { // it has only markers
+		return b.IsControl()
+	}
+	return last.Offset == b.LastOffset()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,6 +256,87 @@ func TestAProducersLastBatchLeavesItsHeader(t *testing.T) {
 	states := w.l.Producers()
 	require.Len(t, states, 1)
 	require.Equal(t, int32(1), states[0].LastSequence)
+}
+
+// When the marker of an aborted transaction is compacted away, so is its entry in the index: otherwise the producer's next transaction
+// would be taken for the aborted one, by consumers and by the next run.
+func TestATransactionAfterAnAbortedOneStays(t *testing.T) {
+	w := newWorld(t, vfs.NewCrash(1), config())
+	producer := &record.Producer{ID: 7}
+	marker := func(kind record.ControlType) {
+		_, err := w.l.Append(log.Append{Batches: record.MarkerBatch(7, 0, record.Marker{Type: kind}, t0.UnixMilli()), Origin: log.Coordinator, Now: t0})
+		require.NoError(t, err)
+	}
+	round := func(now time.Time) {
+		for i := range 40 {
+			w.append(record.Spec{}, t0, pair{"x", fmt.Sprint(i, "...............................")})
+		}
+		w.commit()
+		w.clean(New(Options{}), now)
+		w.holdsNewest()
+	}
+	w.append(record.Spec{Producer: producer, Transactional: true}, t0, pair{"a", "aborted"})
+	delete(w.last, "a")
+	marker(record.Abort)
+	producer.Sequence = 1
+	w.append(record.Spec{Producer: producer, Transactional: true}, t0, pair{"b", "committed"})
+	marker(record.Commit)
+	producer.Sequence = 2
+	w.append(record.Spec{Producer: producer, Transactional: true}, t0, pair{"c", "committed"})
+	marker(record.Commit)
+	round(t0)
+	aborted, err := w.l.AbortedTxns(0, w.l.End())
+	require.NoError(t, err)
+	require.Len(t, aborted, 1, "its marker is still there")
+	round(t0.Add(2 * time.Hour))
+	_, batches := w.read()
+	require.NotEqual(t, int64(1), batches[0].BaseOffset(), "the marker is gone")
+	aborted, err = w.l.AbortedTxns(0, w.l.End())
+	require.NoError(t, err)
+	require.Empty(t, aborted)
+	round(t0.Add(4 * time.Hour))
+}
+
+// Segments that are merged into one leave no snapshots of producers behind.
+func TestSnapshotsGoWithTheirSegments(t *testing.T) {
+	w := newWorld(t, vfs.NewCrash(1), config())
+	for i := range 100 {
+		w.append(record.Spec{}, t0, pair{"x", fmt.Sprint(i, "...............................")})
+	}
+	w.commit()
+	w.clean(New(Options{}), t0)
+	names, err := w.fs.List(dir)
+	require.NoError(t, err)
+	snapshots := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, segment.SnapshotExt) {
+			snapshots++
+		}
+	}
+	require.Equal(t, len(w.l.Segments())-1, snapshots)
+}
+
+// A disk that fails while segments are replaced takes the log offline, and a restart finds the records all the same.
+func TestAFailedReplacementLosesNothing(t *testing.T) {
+	for n := 1; ; n++ {
+		disk := vfs.NewCrash(1)
+		faults := vfs.NewFaults(disk)
+		w := newWorld(t, faults, config())
+		for i := range 60 {
+			w.append(record.Spec{}, t0, pair{fmt.Sprint("k", i%7), fmt.Sprint(i, "...............................")})
+		}
+		w.commit()
+		rule := faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpRename, vfs.OpSync, vfs.OpSyncDir}, Nth: n, Once: true, Err: syscall.EIO})
+		_, err := New(Options{}).Clean(context.Background(), w.l, t0)
+		rule.Remove()
+		if err == nil {
+			require.Greater(t, n, 5)
+			return
+		}
+		w.fs = disk.Kill()
+		w.open()
+		w.holdsNewest()
+	}
 }
 
 func TestYoungRecordsAndTheActiveSegmentAreLeftAlone(t *testing.T) {

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -26,36 +27,18 @@ var ErrReplaced = errors.New("log: segments cannot be replaced")
 
 // ReplaceSegments puts new segments, made with segment.Create and CleanedSuffix in the log's directory and sealed, in the place of
 // those with the bases in old. There is at least one, maybe empty, that has the first old one's base; old ones follow one another
-// and lie below the recovery point. Offsets stay as they are. The files of the old ones are removed after file.delete.delay.ms. After
-// an error before step 3 the caller removes the new ones; after a later one the log is offline.
+// and lie below the recovery point. Offsets stay as they are. The files of the old ones are removed after file.delete.delay.ms. The
+// new ones are the log's from the call on: after an error before step 2 they are removed; after a later one the log is offline, and
+// they are what the next recovery goes on with.
 func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
-	}
-	from, err := l.replaceable(old, cleaned)
+	from, err := l.prepareReplace(old, cleaned)
 	if err != nil {
-		return err
-	}
-	if h := l.o.Hooks.Replacing; h != nil {
-		if err := h(l.list()[from+len(old)].Base()); err != nil {
-			return l.fail("record the recovery point before segments are replaced", err)
+		for _, s := range cleaned {
+			err = errors.Join(err, s.Remove())
 		}
-	}
-	l.mu.Lock()
-	err = l.noteGapsLocked()
-	l.mu.Unlock()
-	if err != nil {
 		return err
-	}
-	for _, s := range cleaned {
-		if err := errors.Join(s.SyncLog(), s.SyncIndexes()); err != nil {
-			return l.fail("sync compacted segments", err)
-		}
-	}
-	if err := l.syncDir(); err != nil {
-		return l.fail("sync compacted segments", err)
 	}
 	for _, s := range slices.Backward(cleaned) {
 		if err := errors.Join(s.Rename(segment.SwapSuffix), l.syncDir()); err != nil {
@@ -72,6 +55,37 @@ func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	return l.finishReplace(gone, cleaned)
 }
 
+// prepareReplace is what comes before step 2: the new segments are durable, and recovery knows what to make of them. It answers
+// where in the list the old ones begin.
+func (l *Log) prepareReplace(old []int64, cleaned []*segment.Segment) (from int, err error) {
+	if err := l.usable(); err != nil {
+		return 0, err
+	}
+	if from, err = l.replaceable(old, cleaned); err != nil {
+		return 0, err
+	}
+	if h := l.o.Hooks.Replacing; h != nil {
+		if err := h(l.list()[from+len(old)].Base()); err != nil {
+			return 0, l.fail("record the recovery point before segments are replaced", err)
+		}
+	}
+	l.mu.Lock()
+	err = l.noteGapsLocked()
+	l.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range cleaned {
+		if err := errors.Join(s.SyncLog(), s.SyncIndexes()); err != nil {
+			return 0, l.fail("sync compacted segments", err)
+		}
+	}
+	if err := l.syncDir(); err != nil {
+		return 0, l.fail("sync compacted segments", err)
+	}
+	return from, nil
+}
+
 func (l *Log) finishReplace(gone, cleaned []*segment.Segment) error {
 	// One after the other, so that no crash leaves an old value without the tombstone that came after it.
 	for _, s := range gone {
@@ -86,6 +100,15 @@ func (l *Log) finishReplace(gone, cleaned []*segment.Segment) error {
 	}
 	if err := l.syncDir(); err != nil {
 		return l.fail("replace segments", err)
+	}
+	for _, s := range gone {
+		if slices.ContainsFunc(cleaned, func(c *segment.Segment) bool { return c.Base() == s.Base() }) {
+			continue
+		}
+		// The producers at a base that is none any more. The next stop would remove the file as well.
+		if err := l.o.FS.Remove(l.path(segment.Name(s.Base(), segment.SnapshotExt))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.o.Log.Warn("producer snapshot not removed", zap.String("dir", l.o.Dir), zap.Int64("offset", s.Base()), zap.Error(err))
+		}
 	}
 	return nil
 }
