@@ -86,6 +86,8 @@ func (s *Segment) Seal() error {
 	if err := s.checkIndexes(); err != nil {
 		return err
 	}
+	s.loading.Lock() // a reader may be building the indexes again
+	defer s.loading.Unlock()
 	s.mu.Lock()
 	s.noteTimeLocked()
 	s.recent = nil

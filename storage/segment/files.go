@@ -63,6 +63,8 @@ func (s *Segment) txnPath() string { return s.sidePath(TxnExt) }
 // Rename gives all files of the segment another suffix, the log file last, so that a log file of the new name has its indexes
 // beside it. The directory is not synced. Not beside another change.
 func (s *Segment) Rename(suffix string) error {
+	s.loading.Lock() // a reader may be building the indexes again
+	defer s.loading.Unlock()
 	to := func(ext string) string { return s.cache.fs.PathJoin(s.dir, Name(s.base, ext)+suffix) }
 	for _, x := range []struct {
 		file *File
