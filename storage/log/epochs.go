@@ -60,11 +60,11 @@ func (l *Log) raiseEpochsLocked(start int64) {
 	for first+1 < len(old) && old[first+1].Start <= start {
 		first++
 	}
-	if len(old) == 0 || old[first].Start >= start {
+	if len(old) == 0 || first == 0 && old[0].Start >= start {
 		return
 	}
 	fresh := slices.Clone(old[first:])
-	fresh[0].Start = start
+	fresh[0].Start = max(fresh[0].Start, start)
 	l.setEpochsLocked(fresh)
 }
 

@@ -221,3 +221,18 @@ func FuzzParseState(f *testing.F) {
 		require.Equal(t, s, again)
 	})
 }
+
+// Epochs that end where the log begins are forgotten, as in Kafka.
+func TestEpochsGoWithTheirRecords(t *testing.T) {
+	w := newWorld(t, vfs.NewCrash(1), testConfig())
+	for epoch := range int32(3) {
+		_, err := w.l.Append(Append{Batches: batchOf(2, 30, t0.UnixMilli(), record.Spec{}), LeaderEpoch: epoch, Now: t0})
+		require.NoError(t, err)
+	}
+	_, err := w.l.DeleteRecordsTo(2)
+	require.NoError(t, err)
+	require.Equal(t, []segment.EpochEntry{{Epoch: 1, Start: 2}, {Epoch: 2, Start: 4}}, *w.l.epochs.Load())
+	_, err = w.l.DeleteRecordsTo(5)
+	require.NoError(t, err)
+	require.Equal(t, []segment.EpochEntry{{Epoch: 2, Start: 5}}, *w.l.epochs.Load())
+}

@@ -16,7 +16,7 @@ import (
 func (l *Log) segmentForLocked(batches []byte, base, end, nowMs int64) (*segment.Segment, error) {
 	s := l.active()
 	if s != nil {
-		if m := s.Meta(); m.Size == 0 && base-m.Base <= math.MaxInt32 || !l.due(&m, batches, end, nowMs) {
+		if m := s.Meta(); m.Size == 0 && end-1-m.Base <= math.MaxInt32 || !l.due(&m, batches, end, nowMs) {
 			return s, nil
 		}
 	}
