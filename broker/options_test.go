@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -46,4 +48,12 @@ func TestTheAdminListenerStaysOnLoopback(t *testing.T) {
 	o.AdminListen, o.Insecure = ":9644", true
 	_, err := o.check()
 	require.NoError(t, err)
+}
+
+func TestSettingsAtTheirEdgesMeanWhatTheySay(t *testing.T) {
+	require.Equal(t, 7*24*time.Hour, minutes(7*24*60))
+	require.Equal(t, time.Duration(math.MaxInt64), minutes(math.MaxInt32), "4,000 years do not come out as less than none")
+	require.Equal(t, time.Duration(math.MaxInt64), ms(math.MaxInt64))
+	require.Negative(t, orNone(0), "0 is not the default")
+	require.Equal(t, 5, orNone(5))
 }

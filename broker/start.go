@@ -158,12 +158,12 @@ func (b *Broker) startGroups(context.Context) error {
 	g, err := group.New(group.Options{
 		KV: b.dir.KV(), Partitions: func() int32 { return int32(len(internalTopic(b.cluster.Image(), offsetsTopic))) },
 		Config: group.Config{
-			MinSessionTimeout:     ms(l.BrokerInt("group.min.session.timeout.ms")),
+			MinSessionTimeout:     orNone(ms(max(l.BrokerInt("group.min.session.timeout.ms"), 0))),
 			MaxSessionTimeout:     ms(l.BrokerInt("group.max.session.timeout.ms")),
 			InitialRebalanceDelay: ms(l.BrokerInt("group.initial.rebalance.delay.ms")),
 			MaxSize:               int(l.BrokerInt("group.max.size")),
-			OffsetMetadataMaxSize: int(l.BrokerInt("offset.metadata.max.bytes")),
-			OffsetsRetention:      time.Duration(l.BrokerInt("offsets.retention.minutes")) * time.Minute,
+			OffsetMetadataMaxSize: orNone(int(l.BrokerInt("offset.metadata.max.bytes"))),
+			OffsetsRetention:      minutes(l.BrokerInt("offsets.retention.minutes")),
 			RetentionInterval:     ms(l.BrokerInt("offsets.retention.check.interval.ms")),
 			CommitTimeout:         ms(l.BrokerInt("offsets.commit.timeout.ms")),
 		},
@@ -283,6 +283,17 @@ func limit(n int64) int {
 	}
 	return int(n)
 }
+
+// orNone keeps a 0 that is meant from being taken for "not set", as group.Config has it.
+func orNone[T int | time.Duration](n T) T {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// minutes is ms for settings in minutes: "never", as 2147483647, is longer than a Duration can be.
+func minutes(n int64) time.Duration { return ms(n * 60_000) }
 
 func ms(n int64) time.Duration {
 	if n < 0 || n > int64(1<<63-1)/int64(time.Millisecond) {

@@ -8,13 +8,13 @@ import (
 // Config is the broker's settings that coordinators of groups go by, by Kafka's names in
 // the comments. The zero value of a field stands for Kafka's default, except where said.
 type Config struct {
-	MinSessionTimeout time.Duration // group.min.session.timeout.ms, 6 s
+	MinSessionTimeout time.Duration // group.min.session.timeout.ms, 6 s; negative: no least
 	MaxSessionTimeout time.Duration // group.max.session.timeout.ms, 30 min
 	// InitialRebalanceDelay is group.initial.rebalance.delay.ms; negative stands for the
 	// default of 3 s, zero is zero.
 	InitialRebalanceDelay time.Duration
 	MaxSize               int           // group.max.size, 2^31-1 members
-	OffsetMetadataMaxSize int           // offset.metadata.max.bytes, 4096 UTF-16 code units, as Kafka counts them
+	OffsetMetadataMaxSize int           // offset.metadata.max.bytes, 4096 UTF-16 code units, as Kafka counts them; negative: none
 	OffsetsRetention      time.Duration // offsets.retention.minutes, 7 days
 	RetentionInterval     time.Duration // offsets.retention.check.interval.ms, 10 min
 	CommitTimeout         time.Duration // offsets.commit.timeout.ms, 5 s
@@ -39,6 +39,7 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.MaxSize, math.MaxInt32)
 	def(&c.OffsetMetadataMaxSize, 4096)
+	c.OffsetMetadataMaxSize = max(c.OffsetMetadataMaxSize, 0)
 	def(&c.OffsetsRetention, 7*24*time.Hour)
 	def(&c.RetentionInterval, 10*time.Minute)
 	def(&c.CommitTimeout, 5*time.Second)

@@ -84,6 +84,10 @@ func TestCommittedMetadataIsBounded(t *testing.T) {
 		require.EqualValues(t, metadataTooLarge, c.commit("g", nil, "t", 0, 2, with(strings.Repeat("m", 4097))))
 		require.EqualValues(t, metadataTooLarge, c.commit("g", nil, "t", 0, 2, with(strings.Repeat("\U0001F600", 2049))))
 		require.EqualValues(t, 1, c.offset("g", "t", 0))
+
+		none := coordinator(t, Config{OffsetMetadataMaxSize: -1})
+		require.Zero(t, none.commit("g", nil, "t", 0, 1, with("")))
+		require.EqualValues(t, metadataTooLarge, none.commit("g", nil, "t", 0, 2, with("m")))
 	})
 }
 
