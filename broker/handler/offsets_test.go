@@ -63,6 +63,7 @@ func TestListOffsets(t *testing.T) {
 		{11, 2, asked{0, -1, -1}, "0UNKNOWN_SERVER_ERROR: -1 at -1"},
 		{11, 0, asked{9, -1, -1}, "9UNKNOWN_TOPIC_OR_PARTITION: -1 at -1"}, {11, 0, asked{-1, -1, -1}, "-1UNKNOWN_TOPIC_OR_PARTITION: -1 at -1"},
 		{11, 0, asked{0, -1, 0}, "0: 5 at -1"}, {11, 0, asked{0, -1, 7}, "0UNKNOWN_LEADER_EPOCH: -1 at -1"},
+		{11, 0, asked{0, -1, -2}, "0FENCED_LEADER_EPOCH: -1 at -1"}, {3, 0, asked{0, -1, -2}, "0: 5 at -1"},
 	} {
 		r := do[*kmsg.ListOffsetsResponse](f, askOffsets(c.version, c.isolation, "t", c.at))
 		require.Equal(t, []string{c.want}, offsets(r), "%+v", c)
@@ -83,7 +84,7 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 		want                      string
 	}{
 		{0, -1, 0, " 0 2"}, {0, 0, 0, " 0 2"}, {0, 1, 0, "UNKNOWN_LEADER_EPOCH -1 -1"}, {0, -1, 3, " -1 -1"}, {0, -1, -1, " -1 -1"},
-		{4, -1, 0, "UNKNOWN_TOPIC_OR_PARTITION -1 -1"},
+		{0, -2, 0, "FENCED_LEADER_EPOCH -1 -1"}, {4, -1, 0, "UNKNOWN_TOPIC_OR_PARTITION -1 -1"},
 	} {
 		req := at(4, kmsg.NewPtrOffsetForLeaderEpochRequest())
 		rt, rp := kmsg.NewOffsetForLeaderEpochRequestTopic(), kmsg.NewOffsetForLeaderEpochRequestTopicPartition()

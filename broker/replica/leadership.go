@@ -60,11 +60,11 @@ func (p *Partition) lost(epoch int32) error {
 	return nil
 }
 
-// CheckEpoch compares the leader epoch a client believes in (negative: none) with ours
-// (KIP-320).
-func (p *Partition) CheckEpoch(current int32) error {
+// checkEpoch compares the leader epoch a client believes in with ours (KIP-320). -1 is no epoch; what is below that is an
+// old one.
+func (p *Partition) checkEpoch(current int32) error {
 	switch own := p.Epoch(); {
-	case current < 0 || current == own:
+	case current == noEpoch || current == own:
 		return nil
 	case current < own:
 		return fmt.Errorf("%w: %d, it is %d", ErrFencedEpoch, current, own)

@@ -43,7 +43,7 @@ func (p *Partition) Read(r Read) (Records, error) {
 	if err := p.usable(); err != nil {
 		return none, err
 	}
-	if err := p.CheckEpoch(r.Epoch); err != nil {
+	if err := p.checkEpoch(max(r.Epoch, noEpoch)); err != nil {
 		return none, err
 	}
 	out := Records{HighWatermark: p.HighWatermark(), LogStart: p.LogStart()}
