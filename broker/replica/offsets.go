@@ -16,14 +16,14 @@ const (
 	EarliestPendingUpload = -6
 )
 
-// OffsetFor answers ListOffsets: the record a timestamp or special value stands for.
-// Offset -1 means there is none.
+// OffsetFor answers ListOffsets: the record a timestamp or special value stands for. epoch is the client's leader epoch, -1
+// for none. Offset -1 means there is none.
 func (p *Partition) OffsetFor(timestamp int64, committed bool, epoch int32) (log.TimedOffset, error) {
 	none := log.TimedOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
 	if err := p.usable(); err != nil {
 		return none, err
 	}
-	if err := p.CheckEpoch(epoch); err != nil {
+	if err := p.checkEpoch(epoch); err != nil {
 		return none, err
 	}
 	upTo := p.HighWatermark()
@@ -43,9 +43,10 @@ func (p *Partition) OffsetFor(timestamp int64, committed bool, epoch int32) (log
 		if err != nil {
 			return none, storageError(err)
 		}
-		if found.Offset >= 0 {
-			found.LeaderEpoch = p.log.LatestEpoch() // Kafka's answer, whatever the record's own
+		if found.Offset < 0 || found.Offset >= upTo {
+			return none, nil // as Kafka: no look is taken for the next one
 		}
+		found.LeaderEpoch = p.log.LatestEpoch() // Kafka's answer, whatever the record's own
 		return found, nil
 	}
 	found, err := p.log.OffsetForTime(timestamp)
@@ -59,12 +60,12 @@ func (p *Partition) OffsetFor(timestamp int64, committed bool, epoch int32) (log
 }
 
 // EndOfEpoch answers OffsetForLeaderEpoch: the largest epoch not above the one asked
-// for and its end offset, -1 and -1 when the log has none.
+// for and its end offset, -1 and -1 when the log has none. current is the client's leader epoch, -1 for none.
 func (p *Partition) EndOfEpoch(epoch, current int32) (int32, int64, error) {
 	if err := p.usable(); err != nil {
 		return -1, -1, err
 	}
-	if err := p.CheckEpoch(current); err != nil {
+	if err := p.checkEpoch(current); err != nil {
 		return -1, -1, err
 	}
 	if own := p.Epoch(); epoch == own {

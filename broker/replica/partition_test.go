@@ -318,6 +318,27 @@ func TestReadTellsWhetherThereIsMore(t *testing.T) {
 	}
 }
 
+// What no reader may see yet is no answer to a question for a time either.
+func TestOffsetsForTimesAreBelowTheWatermark(t *testing.T) {
+	w := newWorld(t)
+	p := w.partition(w.topic("t"), 0)
+	trap := w.holdSyncs()
+	done := w.append(p)
+	<-trap.Reached()
+	for _, timestamp := range []int64{MaxTimestamp, 0} {
+		found, err := p.OffsetFor(timestamp, false, -1)
+		require.NoError(t, err)
+		require.EqualValues(t, -1, found.Offset, "%d", timestamp)
+	}
+	trap.Release()
+	require.NoError(t, soon(t, wait(p, done, -1)))
+	for _, timestamp := range []int64{MaxTimestamp, 0} {
+		found, err := p.OffsetFor(timestamp, false, -1)
+		require.NoError(t, err)
+		require.EqualValues(t, 0, found.Offset, "%d", timestamp)
+	}
+}
+
 func TestADamagedDiskIsAStorageError(t *testing.T) {
 	w := newWorld(t)
 	p := w.partition(w.topic("t"), 0)
