@@ -62,7 +62,7 @@ func (p *poll) readOne(image *cluster.Image, at *place, left int32, first bool) 
 	part, code := p.fetcher.find(image, at)
 	if code != nil {
 		r := failed(at, code.Code)
-		r.listed = true
+		r.listed = code != kerr.InconsistentTopicID // as Kafka
 		return r
 	}
 	if p.replicaID >= 0 { // a follower: none is known to a broker that is alone
@@ -137,16 +137,23 @@ func (p *poll) weigh(image *cluster.Image, at *place) tally {
 	return sum
 }
 
-// find resolves a place to a partition of this broker.
+// find resolves a place to a partition of this broker. An id is unknown to whoever names it; to whoever was reading under it,
+// its topic is gone or has another id now.
 func (f *Fetcher) find(image *cluster.Image, at *place) (*replica.Partition, *kerr.Error) {
-	if part := at.part.Load(); part != nil && !part.Closed() {
-		return part, nil // as long as it is not closed, the image has it under this name and id
+	was := at.part.Load()
+	if was != nil && !was.Closed() {
+		return was, nil // as long as it is not closed, the image has it under this name and id
 	}
 	t := image.TopicByID(at.id)
 	unknown := kerr.UnknownTopicID
-	if !at.byID {
+	switch {
+	case !at.byID:
 		t = image.Topic(at.topic)
 		unknown = kerr.UnknownTopicOrPartition
+	case was != nil && image.Topic(was.Topic) == nil:
+		unknown = kerr.UnknownTopicOrPartition
+	case was != nil:
+		unknown = kerr.InconsistentTopicID
 	}
 	switch {
 	case t == nil:

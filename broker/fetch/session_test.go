@@ -92,11 +92,12 @@ func TestTopicsMadeAgainUnderASession(t *testing.T) {
 	byName := func(r *kmsg.FetchRequest) *kmsg.FetchRequest { r.Version = 12; return r }
 	byID, named := w.ask(in(moved(tp, 0, 1), 0, 0)).SessionID, w.ask(byName(in(moved(tp, 0, 0), 0, 0))).SessionID
 	w.delete(tp)
-	require.Equal(t, "0:0:UNKNOWN_TOPIC_ID", shown(w.ask(in(asked(nil), byID, 1))))
+	require.Equal(t, "0:0:UNKNOWN_TOPIC_OR_PARTITION", shown(w.ask(in(asked(nil), byID, 1))))
+	require.Equal(t, "0:0:UNKNOWN_TOPIC_ID", shown(w.ask(in(moved(tp, 0, 1), 0, 0))), "by who asks for the first time")
 	require.Equal(t, "0:0:UNKNOWN_TOPIC_OR_PARTITION", shown(w.ask(byName(in(asked(nil), named, 1)))))
 	again := w.topic("t", 1)
 	w.produce(again, 0, 1000)
-	require.Equal(t, "0:0:UNKNOWN_TOPIC_ID", shown(w.ask(in(asked(nil), byID, 2))))
+	require.Equal(t, "0:0:INCONSISTENT_TOPIC_ID", shown(w.ask(in(asked(nil), byID, 2))))
 	require.Equal(t, fmt.Sprintf("0:%d", len(batch(1, 1000))), shown(w.ask(byName(in(asked(nil), named, 2)))))
 	both := in(asked(again, 0), byID, 3)
 	both.ForgottenTopics = forgetting(tp, 0).ForgottenTopics
