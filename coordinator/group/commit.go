@@ -22,7 +22,7 @@ func (s *machine) commit(v runtime.View, r *kmsg.OffsetCommitRequest, done func(
 	g := s.groups[r.Group]
 	code, err := s.mayCommit(v, g, r)
 	if err != nil {
-		code = kerr.UnknownServerError
+		code = codeOf(err)
 	}
 	if code != nil {
 		return answered(done, fail(code), later)

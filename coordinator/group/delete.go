@@ -26,7 +26,7 @@ func (s *machine) deleteOffsets(v runtime.View, r *kmsg.OffsetDeleteRequest, don
 	g, err := s.find(v, r.Group)
 	switch {
 	case err != nil:
-		return refuse(kerr.UnknownServerError)
+		return refuse(codeOf(err))
 	case g == nil:
 		return refuse(kerr.GroupIDNotFound)
 	case g.phase != empty && !g.usesConsumerProtocol():
@@ -44,7 +44,7 @@ func (s *machine) deleteOffsets(v runtime.View, r *kmsg.OffsetDeleteRequest, don
 			} else if key := appendOffsetKey(nil, r.Group, t.Topic, asked.Partition); true {
 				there, err := exists(v, key)
 				if err != nil {
-					return refuse(kerr.UnknownServerError)
+					return refuse(codeOf(err))
 				}
 				if there {
 					records = append(records, runtime.Record{Key: key})
@@ -80,7 +80,7 @@ func (s *machine) deleteGroup(v runtime.View, group string, done func(code *kerr
 	g, err := s.find(v, group)
 	switch {
 	case err != nil:
-		return reply(answer{code: kerr.UnknownServerError})
+		return reply(answer{code: codeOf(err)})
 	case g == nil:
 		return reply(answer{code: kerr.GroupIDNotFound})
 	case g.phase != empty:
@@ -88,7 +88,7 @@ func (s *machine) deleteGroup(v runtime.View, group string, done func(code *kerr
 	}
 	tombstones, more, err := groupTombstones(v, group)
 	if err != nil {
-		return reply(answer{code: kerr.UnknownServerError})
+		return reply(answer{code: codeOf(err)})
 	}
 	if !more {
 		tombstones = append(tombstones, runtime.Record{Key: appendGroupKey(nil, group)})

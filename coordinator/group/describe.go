@@ -19,7 +19,7 @@ func (s *machine) describe(v runtime.View, version int16, id string, done func(k
 	later := func(err error) kmsg.DescribeGroupsResponseGroup { return describeFailed(id, codeOf(err)) }
 	g, err := s.find(v, id)
 	if err != nil {
-		return answered(done, describeFailed(id, kerr.UnknownServerError), later)
+		return answered(done, describeFailed(id, codeOf(err)), later)
 	}
 	answer := kmsg.NewDescribeGroupsResponseGroup()
 	answer.Group = id

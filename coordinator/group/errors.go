@@ -8,8 +8,8 @@ import (
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
 )
 
-// codeOf is what a client is told of an error of the runtime: the codes make it look for
-// the coordinator again, or wait a little and repeat.
+// codeOf is what a client is told of an error of the runtime or of its view: the codes make
+// it look for the coordinator again, or wait a little and repeat.
 func codeOf(err error) *kerr.Error {
 	switch {
 	case errors.Is(err, runtime.ErrNotCoordinator), errors.Is(err, runtime.ErrNotLeader):
@@ -21,7 +21,8 @@ func codeOf(err error) *kerr.Error {
 	case errors.Is(err, runtime.ErrTimedOut), errors.Is(err, runtime.ErrRefused):
 		return kerr.CoordinatorNotAvailable
 	}
-	return kerr.UnknownServerError
+	// The view cannot be read: its disk failed, and the broker is about to stop. Kafka answers this for failing disks as well.
+	return kerr.NotCoordinator
 }
 
 // commitCodeOf is codeOf for committed offsets, which have a code for too much at once.

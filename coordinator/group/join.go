@@ -46,7 +46,7 @@ func (r *joinRequest) refuse(memberID string, code *kerr.Error) runtime.Outcome 
 func (s *machine) join(v runtime.View, r *joinRequest) runtime.Outcome {
 	g, err := s.find(v, r.group)
 	if err != nil {
-		return r.refuse(r.memberID, kerr.UnknownServerError)
+		return r.refuse(r.memberID, codeOf(err))
 	}
 	if g == nil && r.memberID != "" {
 		return r.refuse(r.memberID, kerr.UnknownMemberID)

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"sort"
 	"sync"
 
@@ -154,8 +155,8 @@ func (s *Service) ListGroups(req *kmsg.ListGroupsRequest, done func(*kmsg.ListGr
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
-			if code := codeOf(err); code != kerr.NotCoordinator {
-				r.ErrorCode = code.Code
+			if !errors.Is(err, runtime.ErrNotCoordinator) && !errors.Is(err, runtime.ErrNotLeader) { // else somebody else lists that partition's groups
+				r.ErrorCode = codeOf(err).Code
 			}
 			return
 		}
