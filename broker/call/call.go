@@ -23,14 +23,14 @@ import (
 )
 
 // Call is one request on its way to its answer. The fields are set by the receiver before a handler sees the call and
-// not changed after that.
+// not changed while it runs.
 type Call struct {
 	// Context ends when nobody waits for the answer any more (the connection is gone) or the broker drains. A parked
 	// call answers then; a long poll answers with what it has.
 	Context context.Context
 	Header  wire.Header
 	// Request is decoded, of exactly the version in Header. For ApiVersions in a version the broker does not know it is
-	// an empty request of that version.
+	// an empty request of that version. The receiver may take a request of an API with Aliases away once the handler has returned.
 	Request kmsg.Request
 	Peer    *Peer
 	Session *Session

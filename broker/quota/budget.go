@@ -6,7 +6,8 @@
 //
 // No wait can last for ever. A lease that grows (a frame that arrives in parts) or that is larger than the whole budget may
 // overdraw it, one lease at a time: that one always gets through, and the budget is passed by at most its size. Holders
-// of leases of one Budget never wait for another first take of the same Budget.
+// of leases of one Budget never wait for another first take of the same Budget. Amounts so small that the number of those who
+// take them bounds them well enough do not wait at all (TakeNow).
 package quota
 
 import (
@@ -49,7 +50,7 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 // Limit is the size of the budget, in bytes.
 func (b *Budget) Limit() int64 { return b.limit }
 
-// Used is how many bytes are leased; it can be more than Limit by the size of one lease.
+// Used is how many bytes are leased; it can be more than Limit by the size of one lease, and by what TakeNow gave.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // Waiting is how many goroutines wait for bytes.
@@ -81,6 +82,14 @@ func (b *Budget) TryTake(l *Lease, n int64) bool {
 	l.budget = b
 	l.held += n
 	return true
+}
+
+// TakeNow adds n bytes to l whether they fit or not. For amounts that are bounded otherwise, so that those who want little
+// are served while others hold all there is.
+func (b *Budget) TakeNow(l *Lease, n int64) {
+	b.used.Add(n)
+	l.budget = b
+	l.held += n
 }
 
 // tryAdd counts n bytes if they fit.

@@ -87,7 +87,7 @@ func (c *conn) readRequests() error {
 			return context.Cause(c.ctx)
 		}
 		q.api.Handle(&q.Call)
-		q.releaseFrame() // the next frame finds its memory at hand, however long this one's answer waits
+		q.letGo() // the next frame finds its memory at hand, however long this one's answer waits
 		c.handled(q)
 	}
 }
@@ -130,7 +130,7 @@ func (c *conn) decode(q *request, frame []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := c.srv.decoded.Take(c.ctx, &q.decodeLease, size+q.api.Cost); err != nil {
+		if err := c.leaseDecoded(q, size+q.api.Cost); err != nil {
 			return err
 		}
 	}
@@ -146,7 +146,7 @@ func (c *conn) decode(q *request, frame []byte) error {
 		return err
 	}
 	if q.decodeLease.Held() == 0 {
-		if err := c.srv.decoded.Take(c.ctx, &q.decodeLease, size+q.api.Cost); err != nil {
+		if err := c.leaseDecoded(q, size+q.api.Cost); err != nil {
 			return err
 		}
 	}
@@ -157,6 +157,29 @@ func (c *conn) decode(q *request, frame []byte) error {
 	q.Header, q.Request, q.Received = h, req, time.Now()
 	q.SetSink(q)
 	return nil
+}
+
+// smallDecoded is what a connection without a request in flight may decode to without waiting, in bytes: others hold the budget
+// for as long as their requests are parked, which for a long poll is as long as they like.
+const smallDecoded = 16 << 10
+
+// leaseDecoded counts what q decodes to, and waits for it if need be.
+func (c *conn) leaseDecoded(q *request, n int64) error {
+	if c.srv.decoded.TryTake(&q.decodeLease, n) {
+		return nil
+	}
+	if n <= smallDecoded && c.isUnburdened() {
+		c.srv.decoded.TakeNow(&q.decodeLease, n)
+		return nil
+	}
+	return c.srv.decoded.Take(c.ctx, &q.decodeLease, n)
+}
+
+// isUnburdened tells whether no request of the connection is in flight.
+func (c *conn) isUnburdened() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight == 0
 }
 
 // fail breaks the connection: calls are told, nothing is sent any more.

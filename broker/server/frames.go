@@ -23,9 +23,13 @@ const headSize = 8
 
 // firstRoom is the least memory a frame in parts gets. Above it a frame has at most growth times the bytes that arrived, so
 // that a client holds no more of the budget than it has sent for.
+//
+// Neither a first room nor a frame of up to smallFrame bytes all of which arrived waits for the budget: there is one for
+// each connection, and whoever asks for little is served while others hold the budget with frames they do not finish.
 const (
-	firstRoom = 4 << 10
-	growth    = 4
+	firstRoom  = 4 << 10
+	growth     = 4
+	smallFrame = 16 << 10
 )
 
 // frames cuts what arrives on a stream into frames. It holds a buffer only for bytes that have arrived: an idle connection
@@ -44,6 +48,8 @@ type frames struct {
 	clock *coarseClock
 	since atomic.Int64 // when the frame under way began, 0 while there is none
 	got   atomic.Int64 // bytes of it that arrived
+	moved atomic.Int64 // when the last of them did, 0 while it waits for memory
+	held  atomic.Int64 // bytes of its buffer
 }
 
 // frameHead is what a frame says of itself first.
@@ -62,6 +68,7 @@ func (f *frames) readHead() (frameHead, error) {
 		}
 		if n == 0 {
 			f.got.Store(0)
+			f.held.Store(0)
 			f.since.Store(f.clock.now.Load())
 		}
 		c := copy(f.head[n:], f.ahead.b[f.from:f.to])
@@ -127,6 +134,7 @@ func (f *frames) readBody(ctx context.Context, h frameHead, l *quota.Lease) (*bu
 		}
 		got += n
 		f.got.Store(int64(got))
+		f.moved.Store(f.clock.now.Load())
 	}
 }
 
@@ -150,14 +158,24 @@ func (f *frames) dropAhead() {
 // into it.
 func (f *frames) newRoom(ctx context.Context, h frameHead, got int, l *quota.Lease) (*buffer, error) {
 	room := f.room(h.size, got)
-	if l.Held() == 0 && room > firstRoom && !f.budget.TryTake(l, int64(roomFor(room))) {
-		room = firstRoom // the rest comes by growing, which half frames of others cannot hold up
+	if l.Held() == 0 && !f.budget.TryTake(l, int64(roomFor(room))) {
+		if room > smallFrame || f.arrived(got) < h.size {
+			room = min(room, firstRoom) // the rest comes by growing, which half frames of others cannot hold up
+		}
+		f.budget.TakeNow(l, int64(roomFor(room)))
 	}
-	if err := f.budget.Take(ctx, l, int64(roomFor(room))-l.Held()); err != nil {
+	f.moved.Store(0)
+	err := f.budget.Take(ctx, l, int64(roomFor(room))-l.Held())
+	f.moved.Store(f.clock.now.Load())
+	if err != nil {
 		return nil, err
 	}
+	f.held.Store(int64(room))
 	return newBuffer(room), nil
 }
+
+// arrived is how many bytes of a frame there are, got of them in its buffer.
+func (f *frames) arrived(got int) int { return got + f.to - f.from + f.in.available() }
 
 // grow moves a frame into a larger buffer.
 func (f *frames) grow(ctx context.Context, h frameHead, got int, old *buffer, l *quota.Lease) (*buffer, error) {
@@ -204,6 +222,23 @@ func (f *frames) late(grace time.Duration) bool {
 	allowed := grace + time.Duration(f.got.Load())*time.Second/slowest
 	return time.Duration(f.clock.now.Load()-since) > allowed
 }
+
+// hinders tells whether the frame under way is to go when others wait for memory: it has more than any frame gets, and either
+// nothing of it came for the time of a hurry or it comes slower than hurried.
+func (f *frames) hinders() bool {
+	since, moved, now := f.since.Load(), f.moved.Load(), f.clock.now.Load()
+	if since == 0 || f.held.Load() <= firstRoom {
+		return false
+	}
+	allowed := hurry + time.Duration(f.got.Load())*time.Second/hurried
+	return moved != 0 && time.Duration(now-moved) > hurry || time.Duration(now-since) > allowed
+}
+
+// What a frame must come up to while others wait for memory.
+const (
+	hurry   = 3 * time.Second
+	hurried = 64 << 10 // bytes a second
+)
 
 // slowest is the rate, in bytes a second, below which a frame is taken for one that never ends.
 const slowest = 16 << 10

@@ -53,7 +53,11 @@ func (h handlers) rows() []call.API {
 	return rows
 }
 
-func answerEmpty(c *call.Call) { c.Reply(call.Response{Message: c.Request.ResponseKind()}) }
+func answerEmpty(c *call.Call) {
+	resp := kmsg.ResponseForKey(c.Header.Key) // a parked produce request is gone
+	resp.SetVersion(c.Header.Version)
+	c.Reply(call.Response{Message: resp})
+}
 
 // parked collects calls that the test answers.
 type parked chan *call.Call

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/broker/quota"
 )
 
 // pipeListener is an in-memory network of one listener.
@@ -116,6 +117,48 @@ func TestSlowFrameThatComesOnIsTaken(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		c.expect(1)
+	})
+}
+
+// Clients that leave their frames half sent are given up soon when another waits for the memory; while nobody does they may take
+// their time.
+func TestHalfFramesThatHoldMemoryOthersWaitForAreCutOff(t *testing.T) {
+	o := Options{Requests: quota.NewBudget(1 << 20)}
+	inBubble(t, o, handlers{kmsg.Produce: answerEmpty}, func(t *testing.T, s *Server, l *pipeListener) {
+		whole := produce(pattern(500 << 10))
+		var halves []*client
+		for range 3 { // the third overdraws
+			c := l.dial(t)
+			frame := c.bytes(whole)
+			_, err := c.Write(frame[:len(frame)-1])
+			require.NoError(t, err)
+			halves = append(halves, c)
+		}
+		tiny := l.dial(t)
+		_, err := tiny.Write(tiny.bytes(whole)[:100])
+		require.NoError(t, err)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 4, s.Connections())
+
+		begin := time.Now()
+		var others []*client
+		for range 3 {
+			c := l.dial(t)
+			defer c.Close()
+			go c.send(whole)
+			others = append(others, c)
+		}
+		for _, c := range others {
+			c.expect(1)
+		}
+		require.Less(t, time.Since(begin), 5*time.Second)
+		for _, c := range halves {
+			c.closed()
+		}
+		synctest.Wait()
+		require.Equal(t, 4, s.Connections(), "one that holds next to nothing stays")
+		require.NoError(t, tiny.Close())
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -91,21 +92,30 @@ func TestConnectionIsNotReadWhileTheBudgetIsSpent(t *testing.T) {
 		<-goOn
 		answerEmpty(c)
 	}})
-	a, b, c := dial(t, address), dial(t, address), dial(t, address)
-	a.send(produce(pattern(100 << 10)))
-	b.send(produce(pattern(100 << 10)))
-	<-begun
-	<-begun
-	require.EqualValues(t, 256<<10, requests.Used())
-	c.send(produce(pattern(100 << 10)))
-	eventually(t, "the third connection waits", func() bool { return requests.Waiting() == 1 })
+	var clients []*client
+	for n := range 3 { // two fit, the third is the one that may overdraw
+		clients = append(clients, dial(t, address))
+		clients[n].send(produce(pattern(100 << 10)))
+		<-begun
+	}
+	require.EqualValues(t, 384<<10, requests.Used())
+	waits := dial(t, address)
+	waits.send(produce(pattern(100 << 10)))
+	eventually(t, "the next connection waits", func() bool { return requests.Waiting() == 1 })
 	require.Empty(t, begun)
-	goOn <- struct{}{}
+	small := dial(t, address)
+	small.send(metadata(), produce(pattern(smallFrame-100)))
+	small.receive()
+	require.Len(t, <-begun, smallFrame-100, "what asks for little does not wait")
+	for range 4 {
+		goOn <- struct{}{}
+	}
 	require.Equal(t, pattern(100<<10), <-begun)
 	close(goOn)
-	a.expect(1)
-	b.expect(1)
-	c.expect(1)
+	for _, c := range append(clients, waits) {
+		c.expect(1)
+	}
+	small.expect(2)
 	eventually(t, "budget free", func() bool { return requests.Used() == 0 })
 }
 
@@ -143,6 +153,48 @@ func TestHalfFramesDoNotHoldTheBudget(t *testing.T) {
 	c.send(produce(pattern(2 << 20))) // larger than the whole budget
 	c.receive()
 	require.EqualValues(t, clients*firstRoom, requests.Used())
+}
+
+// What a request points into is not held by the answer that waits.
+func TestAParkedRequestHoldsNoFrame(t *testing.T) {
+	calls := make(parked, 1)
+	frames := make(chan weak.Pointer[byte], 1)
+	_, address := startServer(t, Options{}, handlers{kmsg.Produce: func(c *call.Call) {
+		frames <- weak.Make(&c.Request.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records[0])
+		calls.handle(c)
+	}})
+	c := dial(t, address)
+	c.send(produce(pattern(1<<mostClass + 1))) // no pool has it
+	waiting := calls.next(t)
+	frame := <-frames
+	eventually(t, "frame collected", func() bool { runtime.GC(); return frame.Value() == nil })
+	answerEmpty(waiting)
+	c.expect(1)
+}
+
+func TestSmallRequestsAreServedWhileOthersHoldWhatMayBeDecoded(t *testing.T) {
+	calls := make(parked, 10)
+	decoded := quota.NewBudget(64 << 10)
+	_, address := startServer(t, Options{Decoded: decoded}, handlers{kmsg.Fetch: calls.handle})
+	large := fetch().(*kmsg.FetchRequest)
+	topic := kmsg.NewFetchRequestTopic()
+	for range 500 {
+		topic.Partitions = append(topic.Partitions, kmsg.NewFetchRequestTopicPartition())
+	}
+	large.Topics = append(large.Topics, topic)
+	a, b, c := dial(t, address), dial(t, address), dial(t, address)
+	a.send(large)
+	first := calls.next(t)
+	b.send(large)
+	eventually(t, "the second waits", func() bool { return decoded.Waiting() == 1 })
+	c.send(metadata(), metadata())
+	c.expect(1, 2)
+	calls.none(t)
+	answerEmpty(first)
+	answerEmpty(calls.next(t))
+	a.expect(1)
+	b.expect(1)
+	eventually(t, "budget free", func() bool { return decoded.Used() == 0 })
 }
 
 func TestSlowReaderIsNotServedFurther(t *testing.T) {

@@ -88,6 +88,15 @@ func (q *request) releaseFrame() {
 	q.frameLease.Release()
 }
 
+// letGo gives back the frame of a request whose handler has returned, and with it a request that points into it: a parked call
+// would hold on to memory that nobody counts any more.
+func (q *request) letGo() {
+	if q.frame != nil {
+		q.Request = nil
+	}
+	q.releaseFrame()
+}
+
 // releaseRequest gives back the frame and both leases, of a request that no handler saw.
 func (q *request) releaseRequest() {
 	q.releaseFrame()

@@ -21,8 +21,9 @@ func (s *Server) sweep() {
 			s.mu.Lock()
 			conns = s.appendConnsLocked(conns[:0])
 			s.mu.Unlock()
+			short := s.requests.Waiting() > 0
 			for _, c := range conns {
-				if err := c.overdue(); err != nil {
+				if err := c.overdue(short); err != nil {
 					c.fail(err)
 				}
 			}
@@ -40,11 +41,11 @@ func (s *Server) sweepInterval() time.Duration {
 	return max(min(shortest/4, time.Second), time.Millisecond)
 }
 
-// overdue says why the connection is to be closed now, nil if it is not.
-func (c *conn) overdue() error {
+// overdue says why the connection is to be closed now, nil if it is not. short says that others wait for memory.
+func (c *conn) overdue(short bool) error {
 	s := c.srv
 	switch {
-	case c.stall.lasted() > s.stall, c.frames.late(s.stall):
+	case c.stall.lasted() > s.stall, c.frames.late(s.stall), short && c.frames.hinders():
 		return errStalled
 	case c.ending.lasted() > s.stall:
 		return errPeerGone
