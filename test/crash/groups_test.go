@@ -2,12 +2,14 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -52,6 +54,8 @@ func (c *commits) member() {
 		if len(next) > 0 {
 			if err := cl.CommitUncommittedOffsets(c.l.ctx); err == nil {
 				c.took(liveGroup, next)
+			} else if errors.Is(err, kerr.UnknownServerError) {
+				c.l.fail("commit of a member: %w", err)
 			} else if !transient(err) {
 				c.l.t.Logf("commit of a member: %v", err) // it was thrown out of the group meanwhile and joins again
 			}

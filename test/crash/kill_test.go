@@ -42,8 +42,8 @@ func drawSeed(t *testing.T) uint64 {
 // newRand is for what needs not be repeated.
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
 
-// TestKillUnderLoad kills a real broker under load again and again, some of the times while it starts, and restarts it on
-// the same directory and port. What it acknowledged in any of its lives is there at the end.
+// TestKillUnderLoad kills a real broker under load again and again, some of the times while it starts or stops, and restarts it
+// on the same directory and port. What it acknowledged in any of its lives is there at the end.
 func TestKillUnderLoad(t *testing.T) {
 	n := *rounds
 	if testing.Short() {
@@ -67,7 +67,12 @@ func killSeries(t *testing.T, seed uint64, rounds int) {
 	l := newLoad(t, s.Addr, seed, shape{cached: true})
 	for round := range rounds {
 		l.progress(time.Duration(rng.IntN(1500)) * time.Millisecond)
-		s.Kill()
+		if rng.IntN(5) == 0 {
+			s.stopAndKill(time.Duration(rng.IntN(150)) * time.Millisecond)
+		} else {
+			s.Kill()
+		}
+		requireExpected(t, s.Log())
 		for rng.IntN(4) == 0 {
 			s.startAndKill(time.Duration(rng.IntN(400)) * time.Millisecond)
 		}
@@ -93,6 +98,14 @@ func killSeries(t *testing.T, seed uint64, rounds int) {
 	requireSoundFiles(t, s.options.DataDir)
 }
 
+// requireExpected looks through a broker's log: whatever is cut off, each request meets an error that has a code of its own.
+func requireExpected(t *testing.T, log string) {
+	t.Helper()
+	for _, message := range []string{"unexpected error", "panic"} {
+		require.NotContains(t, log, message)
+	}
+}
+
 // service is a broker with one address and one data directory over its restarts.
 type service struct {
 	*harness.Broker
@@ -111,6 +124,17 @@ func (s *service) start() time.Duration {
 	took := time.Since(began)
 	s.starts = append(s.starts, took)
 	return took
+}
+
+// stopAndKill kills the broker at some point of an orderly stop, if that takes so long.
+func (s *service) stopAndKill(after time.Duration) {
+	require.NoError(s.t, syscall.Kill(s.PID, syscall.SIGTERM))
+	select {
+	case <-s.Exited():
+		require.NoError(s.t, s.Stop(), "an orderly stop exits with 0; the last log lines:\n%s", s.Log())
+	case <-time.After(after):
+		s.Kill()
+	}
 }
 
 // startAndKill starts the broker and kills it at some point of its start.

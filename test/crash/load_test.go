@@ -97,10 +97,11 @@ func newLoad(t *testing.T, addr string, seed uint64, sh shape) *load {
 	return l
 }
 
-// client is a Kafka client that outlives the broker: it tries again at once and for ever.
+// client is a Kafka client that outlives the broker: it tries again at once and for ever, also when the broker ended between a
+// connection and its first answer, in which the library suspects a missing login.
 func (l *load) client(opts ...kgo.Opt) *kgo.Client {
 	base := []kgo.Opt{kgo.SeedBrokers(l.addr), kgo.RetryBackoffFn(func(int) time.Duration { return 30 * time.Millisecond }),
-		kgo.MetadataMinAge(50 * time.Millisecond), kgo.DialTimeout(5 * time.Second), kgo.RequestRetries(1 << 30), kgo.RetryTimeout(progressLimit)}
+		kgo.MetadataMinAge(50 * time.Millisecond), kgo.DialTimeout(5 * time.Second), kgo.RequestRetries(1 << 30), kgo.RetryTimeout(progressLimit), kgo.AlwaysRetryEOF()}
 	cl, err := kgo.NewClient(append(base, opts...)...)
 	require.NoError(l.t, err)
 	return cl

@@ -17,8 +17,9 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
-// TestPowerCutUnderLoad runs a whole broker over the crash file system and cuts its power at random sync points under load:
-// of what was not synced, a random part survives. (The embedded etcd is on the real disk; its own durability is its own.)
+// TestPowerCutUnderLoad runs a whole broker over the crash file system and cuts its power at random sync points under load,
+// some of the times during an orderly stop or right after it: of what was not synced, a random part survives. (The embedded
+// etcd is on the real disk; its own durability is its own.)
 func TestPowerCutUnderLoad(t *testing.T) {
 	n := 3 + *rounds/2
 	if testing.Short() {
@@ -28,19 +29,33 @@ func TestPowerCutUnderLoad(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	disk := vfs.NewCrash(seed)
 	dir := filepath.Join(t.TempDir(), "data")
-	options := broker.Options{Log: warnings(t), FS: disk, DataDir: dir, Listen: []string{freePort(t, rng)}, BrokerID: 1, Settings: brokerSettings}
+	log, lines := warnings(t)
+	options := broker.Options{Log: log, FS: disk, DataDir: dir, Listen: []string{freePort(t, rng)}, BrokerID: 1, Settings: brokerSettings}
 	b := startBroker(t, options)
 	l := newLoad(t, options.Listen[0], seed, shape{})
+	var stops, ended int
 	for round := range n {
 		l.progress(time.Duration(rng.IntN(500)) * time.Millisecond)
-		disk.CutAt(disk.Ops()+1+rng.Int64N(300), vfs.When(rng.IntN(2)))
-		select {
-		case <-b.Failed():
-		case <-time.After(progressLimit):
-			t.Fatalf("seed %d: the broker does not notice that its disk is gone", seed)
+		if at := disk.Ops() + 1 + rng.Int64N(300); rng.IntN(3) > 0 {
+			disk.CutAt(at, vfs.When(rng.IntN(2)))
+			select {
+			case <-b.Failed():
+			case <-time.After(progressLimit):
+				t.Fatalf("seed %d: the broker does not notice that its disk is gone", seed)
+			}
+			require.Error(t, b.Ready(), "a broker whose disk is gone is not ready")
+			requireStops(t, b, false)
+		} else {
+			disk.CutAt(at, vfs.When(rng.IntN(2)))
+			stops++
+			if err := stop(b); disk.IsCut() {
+				require.Error(t, err, "a stop that could not flush says so")
+			} else {
+				require.NoError(t, err, "an orderly stop under load")
+				ended++
+			}
 		}
-		require.Error(t, b.Ready(), "a broker whose disk is gone is not ready")
-		requireStops(t, b, false)
+		requireExpected(t, lines.String())
 		left := disk.PowerCut(rng.Uint64())
 		switch rng.IntN(4) {
 		case 0:
@@ -68,6 +83,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 	l.trims.check()
 	l.churn.verify()
 	t.Log(l.summary())
+	t.Logf("%d orderly stops, %d of them to their end before the power went", stops, ended)
 	requireStops(t, b, true)
 }
 
@@ -80,9 +96,9 @@ func startBroker(t *testing.T, o broker.Options) *broker.Broker {
 	return b
 }
 
-// warnings is a logger whose last lines are shown when the test fails.
-func warnings(t *testing.T) *zap.Logger {
-	var lines zaptest.Buffer
+// warnings is a logger and what it wrote, whose last lines are shown when the test fails.
+func warnings(t *testing.T) (*zap.Logger, *zaptest.Buffer) {
+	lines := &zaptest.Buffer{}
 	t.Cleanup(func() {
 		if all := lines.Lines(); t.Failed() {
 			t.Logf("the broker's last warnings:\n%s", strings.Join(all[max(0, len(all)-40):], "\n"))
@@ -90,18 +106,22 @@ func warnings(t *testing.T) *zap.Logger {
 	})
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.ISO8601TimeEncoder
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(&lines), zap.WarnLevel))
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(lines), zap.WarnLevel)), lines
 }
 
 // requireStops stops a broker; with a working disk that is an orderly stop.
 func requireStops(t *testing.T, b *broker.Broker, orderly bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	err := b.Stop(ctx)
+	err := stop(b)
 	if orderly {
 		require.NoError(t, err)
 	} else {
 		require.Error(t, err, "a stop that could not flush says so")
 	}
+}
+
+func stop(b *broker.Broker) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return b.Stop(ctx)
 }

@@ -71,7 +71,7 @@ func stopUnderLoad(t *testing.T, sig syscall.Signal) {
 	var work sync.WaitGroup
 	progress := make(chan struct{})
 	for i := range 4 {
-		cl := b.Client(t, kgo.DefaultProduceTopic("t"), kgo.ProducerLinger(0), kgo.AllowIdempotentProduceCancellation())
+		cl := b.Client(t, kgo.DefaultProduceTopic("t"), kgo.ProducerLinger(0), kgo.AllowIdempotentProduceCancellation(), kgo.AlwaysRetryEOF())
 		work.Go(func() {
 			for ctx.Err() == nil {
 				size := 100
