@@ -118,6 +118,9 @@ func (l *load) consume(ctx context.Context) error {
 	if err := l.check(); err != nil {
 		return err
 	}
+	if err := l.checkHeld(ctx); err != nil {
+		return err
+	}
 	return l.run(ctx, []kgo.Opt{kgo.ConsumeTopics(l.topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}, func(ctx context.Context, cl *kgo.Client, n int64, s *score) error {
 		for got := int64(0); got < n; {
 			start := time.Now()
@@ -135,6 +138,36 @@ func (l *load) consume(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// checkHeld refuses to wait for records that are not there.
+func (l *load) checkHeld(ctx context.Context) error {
+	cl, err := dial(ctx, l.seeds)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	ends, err := adm.ListEndOffsets(ctx, l.topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", l.topic, err)
+	}
+	starts, err := adm.ListStartOffsets(ctx, l.topic)
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", l.topic, err)
+	}
+	var held int64
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		held += end.Offset - start.Offset
+	})
+	if each := l.records / int64(l.clients); held < each { // every client reads on its own
+		return fmt.Errorf("topic %s holds %d records, --records asks for %d; make more with `tidemark bench produce`", l.topic, held, each)
+	}
+	return nil
 }
 
 func (l *load) makeTopic(ctx context.Context) error {

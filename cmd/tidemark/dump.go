@@ -48,6 +48,9 @@ func dumpCommand() *cobra.Command {
 }
 
 func (d *dumper) file(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return errors.Unwrap(err) // who prints it names the file
+	}
 	switch filepath.Ext(path) {
 	case ".log":
 		return d.segment(path)

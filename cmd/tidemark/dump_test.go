@@ -44,6 +44,10 @@ func TestDumpShowsBatchesAndFindsDamage(t *testing.T) {
 	_, err = dump(t, path)
 	require.ErrorContains(t, err, "at byte 0")
 
-	_, err = dump(t, filepath.Join(t.TempDir(), "what.txt"))
+	other := filepath.Join(t.TempDir(), "what.txt")
+	_, err = dump(t, other)
+	require.EqualError(t, err, other+": no such file or directory")
+	require.NoError(t, os.WriteFile(other, nil, 0o600))
+	_, err = dump(t, other)
 	require.ErrorContains(t, err, "not a kind of file")
 }

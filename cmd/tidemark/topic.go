@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
@@ -62,7 +63,7 @@ func topicCreate(admin adminRun) *cobra.Command {
 		var failed []error
 		for _, a := range answers.Sorted() {
 			if a.Err != nil {
-				failed = append(failed, fmt.Errorf("topic %s: %w%s", a.Topic, a.Err, detail(a.ErrMessage)))
+				failed = append(failed, refused(a.Topic, a.Err, a.ErrMessage))
 				continue
 			}
 			fmt.Fprintf(out, "created %s, partitions %d, id %s\n", a.Topic, a.NumPartitions, uuid.ID(a.ID))
@@ -72,11 +73,13 @@ func topicCreate(admin adminRun) *cobra.Command {
 	return cmd
 }
 
-func detail(message string) string {
-	if message == "" {
-		return ""
+// refused says why the broker did not do something to a topic: in its own words where it has any, else in the code's.
+func refused(topic string, err error, message string) error {
+	var code *kerr.Error
+	if message == "" || !errors.As(err, &code) {
+		return fmt.Errorf("topic %s: %w", topic, err)
 	}
-	return ": " + message
+	return fmt.Errorf("topic %s: %s: %s", topic, code.Message, message)
 }
 
 func listTopics(ctx context.Context, adm *kadm.Client, out io.Writer, _ []string) error {
@@ -154,7 +157,7 @@ func deleteTopics(ctx context.Context, adm *kadm.Client, out io.Writer, names []
 	var failed []error
 	for _, a := range answers.Sorted() {
 		if a.Err != nil {
-			failed = append(failed, fmt.Errorf("topic %s: %w%s", a.Topic, a.Err, detail(a.ErrMessage)))
+			failed = append(failed, refused(a.Topic, a.Err, a.ErrMessage))
 			continue
 		}
 		fmt.Fprintf(out, "deleted %s\n", a.Topic)
