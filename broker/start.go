@@ -87,10 +87,9 @@ func (b *Broker) openDir(context.Context) error {
 		FS: b.plan.FS, Dir: b.plan.DataDir, BrokerID: b.plan.BrokerID,
 		RetentionInterval: ms(l.BrokerInt("log.retention.check.interval.ms")),
 		Journal:           logdir.JournalOptions{CheckpointAge: ms(l.BrokerInt("log.flush.offset.checkpoint.interval.ms"))},
-		Cleaner: cleaner.Options{MapBytes: l.BrokerInt("log.cleaner.dedupe.buffer.size"), BytesPerSecond: l.BrokerFloat("log.cleaner.io.max.bytes.per.second"),
-			Backoff: ms(l.BrokerInt("log.cleaner.backoff.ms"))},
-		NoCleaner: !l.BrokerBool("log.cleaner.enable"),
-		Log:       b.log.Named("storage"), Metrics: b.registry,
+		Cleaner:           cleaner.Options{Tuned: b.cleanerTuning},
+		NoCleaner:         !l.BrokerBool("log.cleaner.enable"),
+		Log:               b.log.Named("storage"), Metrics: b.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("data-dir %s: %w%s", b.plan.DataDir, err, unusable(err))
@@ -108,6 +107,13 @@ func unusable(err error) string {
 		}
 	}
 	return ""
+}
+
+// cleanerTuning is what is set for the cleaner now. The cleaner begins once the cluster is joined.
+func (b *Broker) cleanerTuning() cleaner.Tuning {
+	l := replica.Layers(b.cluster.Image(), b.plan.BrokerID, b.plan.start, "")
+	return cleaner.Tuning{MapBytes: l.BrokerInt("log.cleaner.dedupe.buffer.size"), Backoff: ms(l.BrokerInt("log.cleaner.backoff.ms")),
+		BytesPerSecond: l.BrokerFloat("log.cleaner.io.max.bytes.per.second")}
 }
 
 func (b *Broker) joinCluster(ctx context.Context) error {
@@ -218,8 +224,9 @@ func (b *Broker) forgetOffsets(old, now *cluster.Image) {
 
 func (b *Broker) serve(context.Context) error {
 	l := b.fixed()
-	b.fetcher = fetch.New(fetch.Options{Replicas: b.replicas, Image: b.cluster.Image, MaxBytes: int32(l.BrokerInt("fetch.max.bytes")),
-		Sessions: fetch.NewSessions(int(l.BrokerInt("max.incremental.fetch.session.cache.slots")))})
+	sessions := fetch.NewSessions(int(l.BrokerInt("max.incremental.fetch.session.cache.slots")))
+	b.fetcher = fetch.New(fetch.Options{Replicas: b.replicas, Image: b.cluster.Image, Sessions: sessions, MaxBytes: int32(l.BrokerInt("fetch.max.bytes"))})
+	b.measure(sessions)
 	r, err := handler.New(handler.Deps{Log: b.log.Named("handler"), ClusterID: b.cluster.Image().ClusterID, BrokerID: b.plan.BrokerID,
 		Start: b.plan.start, Cluster: b.cluster, Replicas: b.replicas, Fetch: b.fetcher, Groups: b.groups, Disk: b.dir, LogLevel: b.plan.LogLevel})
 	if err != nil {

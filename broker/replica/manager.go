@@ -139,6 +139,17 @@ func (m *Manager) eachOf(id uuid.ID, fn func(*Partition) bool) {
 	}
 }
 
+// Offline is how many partitions cannot be used, or not be written, because of their logs.
+func (m *Manager) Offline() (n int) {
+	m.Each(func(p *Partition) bool {
+		if p.offline != nil || p.log.Failure() != nil && !p.Closed() {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 // Waiting is how many callbacks of WhenDurable are parked.
 func (m *Manager) Waiting() int64 { return m.waiting.Load() }
 

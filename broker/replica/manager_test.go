@@ -163,6 +163,7 @@ func TestALogThatDoesNotOpenIsOffline(t *testing.T) {
 	require.ErrorIs(t, soon(t, ch), ErrOffline)
 	require.Equal(t, []int64{-1, -1, -1, 0}, []int64{p.LogStart(), p.LogEnd(), p.StableOffset(), p.SizeBytes()})
 	require.Equal(t, []string{"good-0 true 0"}, w.leadership(), "nobody is to load from it")
+	require.Equal(t, 1, w.m.Offline())
 	w.append(w.partition(good, 0))
 
 	w.set("topic", "bad", "retention.ms", "1000")
@@ -170,6 +171,7 @@ func TestALogThatDoesNotOpenIsOffline(t *testing.T) {
 	w.m.SetFenced(false)
 	rule.Remove()
 	require.NoError(t, w.cluster.DeleteTopic(context.Background(), bad.ID))
+	require.Zero(t, w.m.Offline())
 	w.append(w.partition(w.topic("bad"), 0))
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +24,7 @@ type Options struct {
 	MapBytes       int64         // memory of the key map, log.cleaner.dedupe.buffer.size; default 48 MiB
 	BytesPerSecond float64       // reads and writes together, log.cleaner.io.max.bytes.per.second; default no limit
 	Backoff        time.Duration // between looks for work, log.cleaner.backoff.ms; default 15 s
+	Tuned          func() Tuning // nil: the three above hold for good
 	MaxExpansion   int64         // bytes a compressed batch may unfold to; default 1 GiB
 	Log            *zap.Logger
 	Metrics        prometheus.Registerer
@@ -34,7 +34,7 @@ type Options struct {
 // overlap.
 type Cleaner struct {
 	o       Options
-	limit   *rate.Limiter // nil: none
+	limit   *rate.Limiter
 	buf     []byte
 	runs    *prometheus.CounterVec
 	bytes   *prometheus.CounterVec
@@ -45,11 +45,9 @@ type Cleaner struct {
 
 // New makes a cleaner.
 func New(o Options) *Cleaner {
-	if o.MapBytes <= 0 {
-		o.MapBytes = 48 << 20
-	}
-	if o.Backoff <= 0 {
-		o.Backoff = 15 * time.Second
+	if o.Tuned == nil {
+		fixed := Tuning{o.MapBytes, o.BytesPerSecond, o.Backoff}
+		o.Tuned = func() Tuning { return fixed }
 	}
 	if o.MaxExpansion <= 0 {
 		o.MaxExpansion = 1 << 30
@@ -57,10 +55,7 @@ func New(o Options) *Cleaner {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	c := &Cleaner{o: o}
-	if o.BytesPerSecond > 0 && o.BytesPerSecond < math.MaxInt64 {
-		c.limit = rate.NewLimiter(rate.Limit(o.BytesPerSecond), 4*readChunk)
-	}
+	c := &Cleaner{o: o, limit: rate.NewLimiter(rate.Inf, 4*readChunk)}
 	c.metrics(o.Metrics)
 	return c
 }
@@ -85,7 +80,7 @@ func (c *Cleaner) Run(ctx context.Context, logs func() []*log.Log) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(c.o.Backoff):
+			case <-time.After(c.tuning().Backoff):
 			}
 			continue
 		}
@@ -168,19 +163,4 @@ func (c *Cleaner) read(ctx context.Context, s log.Slice) ([]byte, error) {
 		return nil, fmt.Errorf("cleaner: read %d bytes at %d: %w", s.Len, s.Pos, err)
 	}
 	return b, nil
-}
-
-// throttle waits until n more bytes may be read or written.
-func (c *Cleaner) throttle(ctx context.Context, n int) error {
-	if c.limit == nil {
-		return ctx.Err()
-	}
-	for n > 0 {
-		part := min(n, c.limit.Burst())
-		if err := c.limit.WaitN(ctx, part); err != nil {
-			return err
-		}
-		n -= part
-	}
-	return nil
 }

@@ -115,6 +115,9 @@ func (l *Log) SetSink(s FlushSink) {
 	l.on.sink = s
 }
 
+// Failure is why the log takes no appends, nil while it does.
+func (l *Log) Failure() error { return l.usable() }
+
 // Damage is not nil when the log is offline because acknowledged records are gone.
 func (l *Log) Damage() *Damage { return l.damage }
 

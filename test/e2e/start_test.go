@@ -314,7 +314,7 @@ func TestTheAdminListener(t *testing.T) {
 	status, body := get(t, b, "/metrics")
 	require.Equal(t, http.StatusOK, status)
 	for _, metric := range []string{"tidemark_request_seconds_bucket", "tidemark_network_received_bytes_total", "tidemark_connections", "tidemark_network_sent_bytes_total", "tidemark_logdir_log_bytes",
-		"tidemark_journal_round_seconds_bucket", "tidemark_requests_parked", "go_goroutines", "process_resident_memory_bytes"} {
+		"tidemark_journal_round_seconds_bucket", "tidemark_requests_parked", "tidemark_partitions_offline 0", "tidemark_acknowledgements_waiting 0", "tidemark_fetch_sessions", "go_goroutines", "process_resident_memory_bytes"} {
 		require.Contains(t, body, metric)
 	}
 	status, _ = get(t, b, "/nothing")
