@@ -24,9 +24,9 @@ var live = func() map[string]bool {
 		compression.zstd.level connections.max.idle.ms default.replication.factor delete.topic.enable
 		fetch.max.bytes group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
 		group.min.session.timeout.ms log.cleaner.delete.retention.ms log.cleaner.enable log.cleaner.io.max.bytes.per.second
-		log.cleaner.dedupe.buffer.size log.cleaner.threads log.cleaner.backoff.ms
+		log.cleaner.dedupe.buffer.size log.cleaner.backoff.ms
 		log.cleaner.max.compaction.lag.ms log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms log.cleanup.policy
-		log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms log.index.interval.bytes log.index.size.max.bytes
+		log.flush.interval.messages log.flush.offset.checkpoint.interval.ms log.index.interval.bytes log.index.size.max.bytes
 		log.message.timestamp.after.max.ms log.message.timestamp.before.max.ms log.message.timestamp.type
 		log.retention.bytes log.retention.check.interval.ms log.retention.hours log.retention.minutes log.retention.ms
 		log.roll.hours log.roll.jitter.hours log.roll.jitter.ms log.roll.ms log.segment.bytes log.segment.delete.delay.ms
@@ -61,7 +61,6 @@ var bounds = map[string]func(string, string) error{
 	"log.cleaner.delete.retention.ms":           atLeast(0),
 	"log.cleaner.min.compaction.lag.ms":         atLeast(0),
 	"log.cleaner.max.compaction.lag.ms":         atLeast(1),
-	"log.cleaner.threads":                       atLeast(0),
 	"log.cleaner.dedupe.buffer.size":            atLeast(1 << 20),
 	"log.message.timestamp.type":                oneOf("CreateTime", "LogAppendTime"),
 	"log.message.timestamp.after.max.ms":        atLeast(0),
