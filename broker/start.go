@@ -156,6 +156,10 @@ func (b *Broker) startReplicas(context.Context) error {
 		return fmt.Errorf("data-dir %s: %w", b.plan.DataDir, err)
 	}
 	b.cluster.OnChange(b.forgetOffsets)
+	if b.cluster.Image().Incomplete {
+		b.log.Error("topics' metadata cannot be read, so logs that no topic seems to have are kept")
+		return nil
+	}
 	return b.dir.RemoveStrays()
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 type aside struct {
 	loose   map[uuid.ID]map[int32]Partition
 	waiting map[uuid.ID]waitingTopic
+	unread  map[string]bool    // topics whose keys cannot be read: nobody knows which partition keys they count
 	slices  map[string][]int32 // replica lists, each kept once
 }
 
@@ -25,7 +27,7 @@ type waitingTopic struct {
 }
 
 func newAside() *aside {
-	return &aside{loose: map[uuid.ID]map[int32]Partition{}, waiting: map[uuid.ID]waitingTopic{}, slices: map[string][]int32{}}
+	return &aside{loose: map[uuid.ID]map[int32]Partition{}, waiting: map[uuid.ID]waitingTopic{}, unread: map[string]bool{}, slices: map[string][]int32{}}
 }
 
 func (a *aside) keep(id uuid.ID, n int32, p Partition) {
@@ -43,6 +45,23 @@ func (a *aside) drop(id uuid.ID, n int32) {
 		delete(a.loose, id)
 	}
 }
+
+// orphans yields the loose partition keys that surely no topic key counts.
+func (a *aside) orphans() iter.Seq2[uuid.ID, map[int32]Partition] {
+	return func(yield func(uuid.ID, map[int32]Partition) bool) {
+		if len(a.unread) > 0 {
+			return
+		}
+		for id, parts := range a.loose {
+			if _, counted := a.waiting[id]; !counted && !yield(id, parts) {
+				return
+			}
+		}
+	}
+}
+
+// hides reports whether there are topics that no image shows.
+func (a *aside) hides() bool { return len(a.waiting) > 0 || len(a.unread) > 0 }
 
 // maxSharedLists bounds aside.slices.
 const maxSharedLists = 4096
@@ -81,7 +100,7 @@ func newDraft(from *Image, a *aside, prefix keys, log *zap.Logger) *draft {
 	return &draft{im: &im, owner: new(owner), mine: map[uuid.ID]*Topic{}, aside: a, prefix: prefix, log: log}
 }
 
-// apply takes one change. A value that cannot be read counts as absent.
+// apply takes one change. A value that cannot be read counts as absent, but no topic counts as deleted for it, nor its partitions as orphans.
 func (d *draft) apply(e *Event) {
 	d.im.Revision = max(d.im.Revision, e.ModRevision)
 	name, ours := strings.CutPrefix(e.Key, string(d.prefix))

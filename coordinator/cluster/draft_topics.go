@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"go.uber.org/zap"
@@ -44,10 +45,19 @@ func (d *draft) applyPartition(rest string, e *Event) error {
 }
 
 func (d *draft) applyTopic(name string, e *Event) error {
+	delete(d.aside.unread, name)
 	if e.Deleted {
 		d.hide(name)
 		return nil
 	}
+	err := d.applyTopicValue(name, e)
+	if err != nil {
+		d.aside.unread[name] = true
+	}
+	return err
+}
+
+func (d *draft) applyTopicValue(name string, e *Event) error {
 	if err := ValidateTopicName(name); err != nil {
 		return err // names become directories
 	}
@@ -173,7 +183,25 @@ func (d *draft) finishLoad(old *Image) *Image {
 	for _, w := range d.aside.waiting {
 		d.log.Error("topic not shown: partitions are missing", zap.String("topic", w.name), zap.Stringer("id", w.record.ID))
 	}
+	d.keepHidden(old)
 	return d.im
+}
+
+// keepHidden goes on showing, as it was, what old shows and this load could not read.
+func (d *draft) keepHidden(old *Image) {
+	names := slices.Collect(maps.Keys(d.aside.unread))
+	for _, w := range d.aside.waiting {
+		names = append(names, w.name)
+	}
+	d.bulk = false
+	for _, name := range names {
+		if was := old.Topic(name); was != nil && d.im.Topic(name) == nil {
+			d.put(was)
+			delete(d.mine, was.ID) // it is the old image's too
+			delete(d.aside.waiting, was.ID)
+			delete(d.aside.loose, was.ID)
+		}
+	}
 }
 
 func sameTopic(a, b *Topic) bool {

@@ -22,6 +22,7 @@ type Image struct {
 	Brokers         []Broker         // those registered now, by id
 	Features        map[string]int16 // finalized feature levels
 	Revision        int64            // of the metadata store: everything up to here is in this image
+	Incomplete      bool             // there are topics whose keys cannot be read: what is not here need not be deleted
 
 	byName     trie[string, *Topic]
 	byID       trie[uuid.ID, *Topic]

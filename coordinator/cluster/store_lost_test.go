@@ -3,6 +3,8 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +84,70 @@ func TestStoreThatLostTheCluster(t *testing.T) {
 				require.True(t, c.Active())
 				require.NotNil(t, c.Image().Topic("t"))
 				require.NoError(t, c.Close(context.Background()))
+			})
+		})
+	}
+}
+
+// TestUnreadableKeysCostNoOthers: a key that cannot be read, by the slip of somebody's hand, hides its topic; the topic's other keys stay, so
+// that mending the one brings it back.
+func TestUnreadableKeysCostNoOthers(t *testing.T) {
+	for _, key := range []string{"partitions/%v/1", "topics/t"} {
+		t.Run(key, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := NewMemory()
+				c, line := join(t, store, 1)
+				topic, err := c.CreateTopic(t.Context(), topicOf(3, 1))
+				require.NoError(t, err)
+				if strings.Contains(key, "%v") {
+					key = fmt.Sprintf(key, topic.ID)
+				}
+				whole, err := get(t.Context(), store, DefaultPrefix+key)
+				require.NoError(t, err)
+				die(t, c, line)
+				mustTxn(t, store, put(DefaultPrefix+key, "{"))
+
+				next, line := join(t, store, 1)
+				_, err = next.CreateTopic(t.Context(), TopicSpec{Name: "u", Partitions: 1, ReplicationFactor: 1})
+				require.NoError(t, err)
+				require.Nil(t, next.Image().Topic("t"))
+				require.True(t, next.Image().Incomplete)
+				require.Len(t, keysLeft(t, store, "partitions/"), 4)
+
+				mustTxn(t, store, put(DefaultPrefix+key, string(whole.Value)))
+				synctest.Wait()
+				require.Len(t, next.Image().Topic("t").Partitions, 3)
+				require.False(t, next.Image().Incomplete)
+				die(t, next, line)
+			})
+		})
+	}
+}
+
+// TestUnreadableKeysDeleteNothingOnReload: a load amid the life of a broker, after its place in the history was compacted away, goes on showing
+// what it cannot read.
+func TestUnreadableKeysDeleteNothingOnReload(t *testing.T) {
+	for _, dir := range []string{"partitions/", "topics/"} {
+		t.Run(dir, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := NewMemory()
+				c, line := join(t, store, 1)
+				topic, err := c.CreateTopic(t.Context(), topicOf(3, 1))
+				require.NoError(t, err)
+				c.OnChange(func(old, now *Image) { require.NotNil(t, now.Topic("t")) })
+
+				line.cutNow()
+				at := mustTxn(t, store, put(DefaultPrefix+keysLeft(t, store, dir)[0], "{"), put("elsewhere", ""))
+				store.Compact(at)
+				line.mend()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				require.GreaterOrEqual(t, c.Image().Revision, at)
+				require.Equal(t, topic.ID, c.Image().Topic("t").ID)
+				_, err = c.CreateTopic(t.Context(), TopicSpec{Name: "u", Partitions: 1, ReplicationFactor: 1})
+				require.NoError(t, err)
+				require.Len(t, keysLeft(t, store, "partitions/"), 4)
+				require.Len(t, c.Image().Topic("t").Partitions, 3)
 			})
 		})
 	}

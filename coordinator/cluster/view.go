@@ -77,7 +77,9 @@ func (v *view) load(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.aside = d.aside
-	v.show(d.finishLoad(v.image.Load()))
+	im := d.finishLoad(v.image.Load())
+	im.Incomplete = v.aside.hides()
+	v.show(im)
 	return nil
 }
 
@@ -89,6 +91,7 @@ func (v *view) apply(events []Event) error {
 	for i := range events {
 		d.apply(&events[i])
 	}
+	d.im.Incomplete = v.aside.hides()
 	v.show(d.im)
 	return nil
 }
@@ -133,11 +136,14 @@ func (v *view) awaitRevision(ctx context.Context, revision int64) (*Image, error
 	return v.await(ctx, func(im *Image) bool { return im.Revision >= revision })
 }
 
-// hasLoose reports whether there are partition keys that no topic counts.
+// hasLoose reports whether there are orphans: partition keys that no topic counts.
 func (v *view) hasLoose() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return len(v.aside.loose) > 0
+	for range v.aside.orphans() {
+		return true
+	}
+	return false
 }
 
 // loose lists the partition keys that no topic counts, as of the newest image.
@@ -145,7 +151,7 @@ func (v *view) loose() []partitionRef {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var refs []partitionRef
-	for id, parts := range v.aside.loose {
+	for id, parts := range v.aside.orphans() {
 		for n, p := range parts {
 			refs = append(refs, partitionRef{id: id, n: n, p: p})
 		}
