@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 )
 
 func TestDescribeCluster(t *testing.T) {
@@ -119,4 +121,31 @@ func TestProducersWaitForIDsWhenThereAreNone(t *testing.T) {
 	f := newFixture(t, func(d *Deps) { d.Cluster = noIDs{d.Cluster} })
 	r := do[*kmsg.InitProducerIDResponse](f, askProducer(5, "none", -1, -1))
 	require.Equal(t, "COORDINATOR_LOAD_IN_PROGRESS", named(r.ErrorCode), "what producers try again after")
+}
+
+// noTopics is a cluster that makes none, and counts how often it is asked to.
+type noTopics struct {
+	Cluster
+	asked *int
+}
+
+func (n noTopics) CreateTopics(_ context.Context, specs []cluster.TopicSpec) []cluster.TopicResult {
+	*n.asked++
+	out := make([]cluster.TopicResult, len(specs))
+	for i := range out {
+		out[i].Err = cluster.ErrUnavailable
+	}
+	return out
+}
+
+// However many keys a request has: a store that does not answer is waited for once.
+func TestACoordinatorsTopicIsMadeOnceForAllKeys(t *testing.T) {
+	asked := 0
+	f := newFixture(t, func(d *Deps) { d.Cluster = noTopics{d.Cluster, &asked} })
+	req := at(4, kmsg.NewPtrFindCoordinatorRequest())
+	req.CoordinatorKeys = []string{"a", "b", "c"}
+	for _, c := range do[*kmsg.FindCoordinatorResponse](f, req).Coordinators {
+		require.Equal(t, "COORDINATOR_NOT_AVAILABLE", named(c.ErrorCode))
+	}
+	require.Equal(t, 1, asked)
 }

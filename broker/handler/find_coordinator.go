@@ -1,8 +1,10 @@
 package handler
 
 import (
+	"context"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,6 +32,7 @@ func (h *handlers) findCoordinator(c *call.Call) {
 	if req.Version < 4 {
 		keys = []string{req.CoordinatorKey}
 	}
+	find := sync.OnceValues(func() (*cluster.Image, *cluster.Topic) { return h.coordinatorTopic(c.Context, topic) })
 	for _, key := range keys {
 		found := kmsg.NewFindCoordinatorResponseCoordinator()
 		found.Key, found.NodeID, found.Port = key, -1, -1
@@ -39,7 +42,10 @@ func (h *handlers) findCoordinator(c *call.Call) {
 		case req.CoordinatorType == shareType && (req.Version < 6 || !isShareKey(key)):
 			found.ErrorCode, found.ErrorMessage = kerr.InvalidRequest.Code, kmsg.StringPtr("")
 		default:
-			h.locate(c, topic, key, &found)
+			found.ErrorMessage = kmsg.StringPtr("")
+			if image, t := find(); t == nil || !h.leader(image, c.Peer.Listener, t, key, &found) {
+				found.ErrorCode = kerr.CoordinatorNotAvailable.Code
+			}
 		}
 		resp.Coordinators = append(resp.Coordinators, found)
 	}
@@ -59,22 +65,19 @@ const shareType = 2
 // coordinatorTopics are the topics whose partitions' leaders coordinate, by key type.
 var coordinatorTopics = map[int8]string{0: "__consumer_offsets", 1: "__transaction_state", shareType: "__share_group_state"}
 
-// locate fills in who leads the key's partition.
-func (h *handlers) locate(c *call.Call, topic, key string, found *kmsg.FindCoordinatorResponseCoordinator) {
-	none := ""
-	found.ErrorMessage = &none
+// coordinatorTopic is a coordinator's topic, made if it is not there, and the image it is in; nil when it cannot be made.
+func (h *handlers) coordinatorTopic(ctx context.Context, name string) (*cluster.Image, *cluster.Topic) {
 	image := h.Cluster.Image()
-	t := image.Topic(topic)
+	t := image.Topic(name)
 	if t == nil {
-		h.autoCreate(c.Context, image, []string{topic})
+		h.autoCreate(ctx, image, []string{name})
 		image = h.Cluster.Image()
-		t = image.Topic(topic)
+		t = image.Topic(name)
 	}
-	if t == nil || len(t.Partitions) == 0 || !h.leader(image, c.Peer.Listener, t, key, found) {
-		found.ErrorCode = kerr.CoordinatorNotAvailable.Code
-	}
+	return image, t
 }
 
+// leader fills in who leads the key's partition; it answers false when that is not known.
 func (h *handlers) leader(image *cluster.Image, listener string, t *cluster.Topic, key string, found *kmsg.FindCoordinatorResponseCoordinator) bool {
 	leader := t.Partitions[group.PartitionFor(key, int32(len(t.Partitions)))].Leader
 	host, port, _, ok := h.endpoint(image, leader, listener)
