@@ -6,8 +6,9 @@ import (
 	"maps"
 )
 
-// maxConfigValue bounds a config set as stored: a default etcd refuses requests of 1.5 MiB and more.
-const maxConfigValue = 1 << 20
+// maxConfigValue bounds a config set as stored. Thousands of changes stay in the memory of an embedded etcd (catchUp), and a default etcd refuses
+// requests of 1.5 MiB and more.
+const maxConfigValue = 256 << 10
 
 // KindTopic is the kind of config sets that live and die with a topic.
 const KindTopic = "topic"

@@ -34,6 +34,7 @@ type embeddedStore struct {
 	server *etcdserver.EtcdServer
 	lock   *fileutil.LockedFile
 	fate   *fate
+	room   room
 	tasks  sync.WaitGroup
 }
 
@@ -57,10 +58,8 @@ const (
 	catchUp       = 2 * snapshotEvery
 	// walSegment is the size of the preallocated write-ahead log files, of which there are two or three. etcd's 64 MB is for busier stores.
 	walSegment = 16 << 20
-	// keepRevisions is the history that stays for watchers that lag; older is compacted every five minutes.
+	// keepRevisions is the history that stays for watchers that lag; older is compacted every five minutes, or when it takes much space.
 	keepRevisions = 5000
-	// quota is how large the database may grow: 100,000 partitions take some tens of MiB.
-	quota = 4 << 30
 	// maxRequest bounds one transaction.
 	maxRequest = 4 << 20
 )
@@ -68,7 +67,11 @@ const (
 var setWALSegment = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
 
 // openEmbedded starts the server on dir, which it makes when missing. ErrLocked when another process uses dir.
-func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (_ *embeddedStore, err error) {
+func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (*embeddedStore, error) {
+	return openEmbeddedWithin(ctx, dir, roomy, log)
+}
+
+func openEmbeddedWithin(ctx context.Context, dir string, within room, log *zap.Logger) (_ *embeddedStore, err error) {
 	if err := fileutil.TouchDirAll(log, dir); err != nil {
 		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
 	}
@@ -79,7 +82,7 @@ func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (_ *embedded
 	} else if err != nil {
 		return nil, fmt.Errorf("lock of metadata directory %s: %w", dir, err)
 	}
-	s := &embeddedStore{lock: lock, fate: newFate()}
+	s := &embeddedStore{lock: lock, fate: newFate(), room: within}
 	defer func() {
 		if err != nil {
 			lock.Close()
@@ -97,7 +100,12 @@ func openEmbedded(ctx context.Context, dir string, log *zap.Logger) (_ *embedded
 		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
 	}
 	s.client = v3client.New(s.server)
+	if err := s.reclaim(ctx); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
+	}
 	s.tasks.Go(func() { s.fate.watch(s.server.StopNotify()) })
+	s.tasks.Go(func() { s.trim(log) })
 	return s, nil
 }
 
@@ -122,7 +130,7 @@ func hasSnapshot(dir string) bool {
 // newServer recovers the server from dir. It works in a goroutine of its own, which etcd's fatal errors end, and panics too.
 func (s *embeddedStore) newServer(dir string, snapshots uint64, log *zap.Logger) (server *etcdserver.EtcdServer, err error) {
 	setWALSegment()
-	cfg, err := serverConfig(dir, snapshots, s.fate.logger(log))
+	cfg, err := serverConfig(dir, snapshots, s.room.quota, s.fate.logger(log))
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +154,7 @@ func (s *embeddedStore) newServer(dir string, snapshots uint64, log *zap.Logger)
 	return server, err
 }
 
-func serverConfig(dir string, snapshots uint64, log *zap.Logger) (config.ServerConfig, error) {
+func serverConfig(dir string, snapshots uint64, quota int64, log *zap.Logger) (config.ServerConfig, error) {
 	u, err := url.Parse(memberURL)
 	if err != nil {
 		return config.ServerConfig{}, err
