@@ -55,6 +55,10 @@ func (s *Segment) syncFile(path string) error {
 func (s *Segment) sidePath(ext string) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.sidePathLocked(ext)
+}
+
+func (s *Segment) sidePathLocked(ext string) string {
 	return s.cache.fs.PathJoin(s.dir, Name(s.base, ext)+s.suffix)
 }
 
@@ -76,15 +80,21 @@ func (s *Segment) Rename(suffix string) error {
 		// Also where there is no file yet, so that it gets the right name.
 		x.file.setPath(to(x.ext))
 	}
-	if err := s.cache.fs.Rename(s.txnPath(), to(TxnExt)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("segment: %w", err)
-	}
-	if err := s.file.Rename(to(LogExt)); err != nil {
+	if err := s.renameTxns(suffix); err != nil {
 		return err
 	}
+	return s.file.Rename(to(LogExt))
+}
+
+// renameTxns keeps those who are about to open the index of aborted transactions waiting, as it is not held open.
+func (s *Segment) renameTxns(suffix string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	old := s.sidePathLocked(TxnExt)
 	s.suffix = suffix
+	if err := s.cache.fs.Rename(old, s.sidePathLocked(TxnExt)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("segment: %w", err)
+	}
 	return nil
 }
 
@@ -92,8 +102,12 @@ func (s *Segment) Rename(suffix string) error {
 func (s *Segment) Remove() error {
 	s.Forget()
 	var errs []error
-	for _, ext := range append(sideFiles[:len(sideFiles):len(sideFiles)], LogExt) {
-		if err := s.cache.fs.Remove(s.sidePath(ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var paths []string
+	for _, ext := range sideFiles {
+		paths = append(paths, s.sidePath(ext))
+	}
+	for _, path := range append(paths, s.Path()) {
+		if err := s.cache.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

@@ -215,6 +215,24 @@ func TestRenameAndRemove(t *testing.T) {
 	require.NoError(t, s.Remove(), "again, as after a crash")
 }
 
+// The index of aborted transactions is found while the segment is being renamed: compaction does so under readers.
+func TestAbortedDuringARename(t *testing.T) {
+	faults := vfs.NewFaults(vfs.NewCrash(1))
+	s, _ := filled(t, NewCache(faults, 4), 3)
+	require.NoError(t, s.AppendAborted(AbortedTxn{LastOffset: 1001}))
+	trap := vfs.NewTrap()
+	faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpRename}, Path: "*.log", Hold: trap})
+	done := make(chan error)
+	go func() { done <- s.Rename(SwapSuffix) }()
+	<-trap.Reached()
+	found := 0
+	err := s.Aborted(func(AbortedTxn) bool { found++; return true })
+	trap.Release()
+	require.NoError(t, <-done)
+	require.NoError(t, err)
+	require.Equal(t, 1, found)
+}
+
 func BenchmarkRange(b *testing.B) {
 	c := NewCache(vfs.Disk(), 4)
 	s, err := Create(c, b.TempDir(), 0, 0, "")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
 // AbortedTxn is one aborted transaction.
@@ -67,8 +69,7 @@ func (s *Segment) Aborted(fn func(AbortedTxn) bool) error {
 	if !s.Meta().HasTxns {
 		return nil
 	}
-	path := s.txnPath()
-	f, err := s.cache.fs.Open(path)
+	f, path, err := s.openTxns()
 	if err != nil {
 		return fmt.Errorf("segment: open %s: %w", path, err)
 	}
@@ -94,6 +95,15 @@ func (s *Segment) Aborted(fn func(AbortedTxn) bool) error {
 		}
 		at += int64(n)
 	}
+}
+
+// openTxns opens the index of aborted transactions under the name it has.
+func (s *Segment) openTxns() (vfs.File, string, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	path := s.sidePathLocked(TxnExt)
+	f, err := s.cache.fs.Open(path)
+	return f, path, err
 }
 
 // ResetAborted removes the index of aborted transactions. Not beside another change.
