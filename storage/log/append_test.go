@@ -145,6 +145,13 @@ func TestRolls(t *testing.T) {
 		}
 		require.Positive(t, early)
 	})
+	t.Run("jitter beyond segment.ms", func(t *testing.T) {
+		cfg := base
+		cfg.SegmentJitter = 1000 * time.Hour
+		w := newWorld(t, vfs.NewCrash(1), cfg)
+		w.fill(20)
+		require.Equal(t, []int64{0}, bases(w))
+	})
 	t.Run("offsets too far from the base", func(t *testing.T) {
 		w := newWorld(t, vfs.NewCrash(1), base)
 		for i, offset := range []int64{5, 1<<31 + 4, 1<<31 + 5, 1 << 33} {

@@ -261,7 +261,8 @@ func (l *Log) fail(what string, err error) error {
 }
 
 func (l *Log) newJitter() time.Duration {
-	if j := l.cfg.Load().SegmentJitter; j > 0 {
+	cfg := l.cfg.Load()
+	if j := min(cfg.SegmentJitter, cfg.SegmentTime); j > 0 { // more would roll with every append
 		return rand.N(j)
 	}
 	return 0
