@@ -69,3 +69,25 @@ func (w *world) compactFirstSegment() {
 	require.NoError(w.t, into.Seal())
 	require.NoError(w.t, w.l.ReplaceSegments([]int64{first.Base}, []*segment.Segment{into}))
 }
+
+// Acknowledgements do not wait while compacted segments, which may be large, are synced.
+func TestSyncGoesOnBesideAReplacement(t *testing.T) {
+	faults := vfs.NewFaults(vfs.NewCrash(1))
+	w := newWorld(t, faults, testConfig())
+	w.fill(10)
+	require.NoError(t, w.l.Roll(t0))
+	require.NoError(t, w.sync())
+	trap := vfs.NewTrap()
+	faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpSync}, Path: "*" + segment.LogExt + segment.CleanedSuffix, Hold: trap})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.compactFirstSegment()
+	}()
+	<-trap.Reached()
+	w.fill(1)
+	require.NoError(t, w.l.Sync(w.l.End()))
+	trap.Release()
+	<-done
+	require.Len(t, w.readAll(), 6)
+}

@@ -31,9 +31,14 @@ var ErrReplaced = errors.New("log: segments cannot be replaced")
 // new ones are the log's from the call on: after an error before step 2 they are removed; after a later one the log is offline, and
 // they are what the next recovery goes on with.
 func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
+	// Before the lock: large files take long to sync, and acknowledgements may wait for the lock.
+	err := l.syncCleaned(cleaned)
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	from, err := l.prepareReplace(old, cleaned)
+	var from int
+	if err == nil {
+		from, err = l.prepareReplace(old, cleaned)
+	}
 	if err != nil {
 		for _, s := range cleaned {
 			err = errors.Join(err, s.Remove())
@@ -55,8 +60,20 @@ func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	return l.finishReplace(gone, cleaned)
 }
 
-// prepareReplace is what comes before step 2: the new segments are durable, and recovery knows what to make of them. It answers
-// where in the list the old ones begin.
+func (l *Log) syncCleaned(cleaned []*segment.Segment) error {
+	for _, s := range cleaned {
+		if err := errors.Join(s.SyncLog(), s.SyncIndexes()); err != nil {
+			if closed := l.usable(); closed != nil {
+				return closed
+			}
+			return l.fail("sync compacted segments", err)
+		}
+	}
+	return nil
+}
+
+// prepareReplace is what comes before step 2: the names of the new segments are durable, and recovery knows what to make of them. It
+// answers where in the list the old ones begin.
 func (l *Log) prepareReplace(old []int64, cleaned []*segment.Segment) (from int, err error) {
 	if err := l.usable(); err != nil {
 		return 0, err
@@ -74,11 +91,6 @@ func (l *Log) prepareReplace(old []int64, cleaned []*segment.Segment) (from int,
 	l.mu.Unlock()
 	if err != nil {
 		return 0, err
-	}
-	for _, s := range cleaned {
-		if err := errors.Join(s.SyncLog(), s.SyncIndexes()); err != nil {
-			return 0, l.fail("sync compacted segments", err)
-		}
 	}
 	if err := l.syncDir(); err != nil {
 		return 0, l.fail("sync compacted segments", err)
