@@ -33,7 +33,8 @@
 //	26  int64  last stable offset once it was aborted
 //
 // Invariants. Indexes are advice: what they say is compared with the batch header found there, and they can be rebuilt from
-// the log file at any time. The log file is append-only until it is cut, and only one goroutine at a time writes; any number
+// the log file at any time. No batch is handed out whose checksum was not compared in this life of the process, when it was appended
+// or when it was first read (verified.go). The log file is append-only until it is cut, and only one goroutine at a time writes; any number
 // read at the same time. Files are open only while they are used and as long after that as the Cache has room. The package
 // owns no goroutine.
 package segment
