@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
@@ -138,11 +139,19 @@ func reasonOf(err error) *string {
 	var refused *cluster.Error
 	switch {
 	case errors.As(err, &own):
-		return kmsg.StringPtr(own.reason)
+		return message(own.reason)
 	case errors.As(err, &refused):
-		return kmsg.StringPtr(refused.Message)
+		return message(refused.Message)
 	case errors.Is(err, config.ErrInvalid):
-		return kmsg.StringPtr(err.Error())
+		return message(err.Error())
 	}
 	return nil
+}
+
+// message cuts a text to what a string of the protocol holds: a client's own words, which it quotes, may be that long already.
+func message(text string) *string {
+	if len(text) > math.MaxInt16 {
+		text = strings.ToValidUTF8(text[:math.MaxInt16], "")
+	}
+	return &text
 }

@@ -1,12 +1,17 @@
 package handler
 
 import (
+	"math"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 )
 
 // A small request must not cost what a large one may: these repeat in a frame of 1 MiB what is dear to answer.
@@ -62,4 +67,70 @@ func TestAskingAboutVeryManyTopicsMakesAFew(t *testing.T) {
 	}
 	do[*kmsg.MetadataResponse](f, askMetadata(12, true, names...))
 	require.Equal(t, autoCreateMost, f.cluster.Image().NumTopics())
+}
+
+// No answer has a string that its length field cannot hold, however long the words it quotes.
+func TestLongWordsAreNotQuotedInFull(t *testing.T) {
+	f := newGroupsFixture(t)
+	long := strings.Repeat("x", math.MaxInt16)
+	for version := int16(2); version <= 7; version++ {
+		create := at(version, kmsg.NewPtrCreateTopicsRequest())
+		create.Topics = append(create.Topics, newTopicRequest(long, 1, 1), newTopicRequest("t", 1, 1, long, "1"))
+		for _, topic := range do[*kmsg.CreateTopicsResponse](f, create).Topics {
+			require.NotZero(t, topic.ErrorCode)
+			require.LessOrEqual(t, len(*topic.ErrorMessage), math.MaxInt16)
+		}
+	}
+	describe := at(6, kmsg.NewPtrDescribeGroupsRequest())
+	describe.Groups = []string{long}
+	group := do[*kmsg.DescribeGroupsResponse](f, describe).Groups[0]
+	require.LessOrEqual(t, len(*group.ErrorMessage), math.MaxInt16)
+}
+
+func TestAListSettingDoesNotGrowBeyondAString(t *testing.T) {
+	f := newFixture(t)
+	f.topic("t", 1)
+	var code int16
+	for i := range 3 {
+		var elements []string
+		for n := range 1500 {
+			elements = append(elements, strconv.Itoa(100_000*(i+1)+n)+":1")
+		}
+		req := at(1, kmsg.NewPtrIncrementalAlterConfigsRequest())
+		rr, op := kmsg.NewIncrementalAlterConfigsRequestResource(), kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		op.Name, op.Op = "follower.replication.throttled.replicas", kmsg.IncrementalAlterConfigOpAppend
+		op.Value = kmsg.StringPtr(strings.Join(elements, ","))
+		rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeTopic, "t"
+		rr.Configs = append(rr.Configs, op)
+		req.Resources = append(req.Resources, rr)
+		code = do[*kmsg.IncrementalAlterConfigsResponse](f, req).Resources[0].ErrorCode
+	}
+	require.Equal(t, "INVALID_CONFIG", named(code))
+}
+
+// A group's offsets are as large as its members made them: a request does not get them again and again.
+func TestOffsetsAskedForAgainAndAgainAreNotAnsweredSoOften(t *testing.T) {
+	const often = 50_000
+	f := newGroupsFixture(t)
+	a := f.topic("a", 1)
+	commit := offsetCommit(9, []*cluster.Topic{a}, 0)
+	commit.Topics[0].Partitions[0].Metadata = kmsg.StringPtr(strings.Repeat("m", 4096))
+	require.Zero(t, do[*kmsg.OffsetCommitResponse](f, commit).Topics[0].Partitions[0].ErrorCode)
+
+	groups := offsetFetch(8, a)
+	for len(groups.Groups) < often {
+		groups.Groups = append(groups.Groups, groups.Groups[0])
+	}
+	answer := do[*kmsg.OffsetFetchResponse](f, groups)
+	require.Len(t, answer.Groups, often)
+	require.Len(t, *answer.Groups[0].Topics[0].Partitions[0].Metadata, 4096)
+	require.Equal(t, "INVALID_REQUEST", named(answer.Groups[often-1].ErrorCode))
+
+	for _, version := range []int16{7, 8} {
+		partitions := offsetFetch(version, a)
+		partitions.Topics[0].Partitions = make([]int32, often)
+		partitions.Groups[0].Topics[0].Partitions = make([]int32, often)
+		resp := f.through("", partitions)
+		require.Less(t, len(resp.AppendTo(nil)), 80<<20)
+	}
 }

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -119,5 +120,9 @@ func editList(l config.Layers, r resource, next map[string]string, op *kmsg.Incr
 			list = slices.Delete(list, at, at+1)
 		}
 	}
-	return strings.Join(list, ","), nil
+	joined := strings.Join(list, ",")
+	if len(joined) > math.MaxInt16 {
+		return "", refuse(kerr.InvalidConfig, "The configuration value cannot be added because it exceeds the maximum value size of %d bytes.", math.MaxInt16)
+	}
+	return joined, nil
 }

@@ -38,8 +38,14 @@ func (h *handlers) offsetFetch(c *call.Call) {
 	resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
 	var mu sync.Mutex
 	left := len(req.Groups)
+	asked := make(map[string]bool, len(req.Groups))
 	for i := range req.Groups {
-		h.fetchGroup(image, req, &req.Groups[i], func(g kmsg.OffsetFetchResponseGroup) {
+		ask := h.fetchGroup
+		if asked[req.Groups[i].Group] {
+			ask = refuseRepeated // a few bytes of a request would be answered with all of a group's offsets, again and again
+		}
+		asked[req.Groups[i].Group] = true
+		ask(image, req, &req.Groups[i], func(g kmsg.OffsetFetchResponseGroup) {
 			mu.Lock()
 			resp.Groups[i] = g
 			left--
@@ -50,6 +56,13 @@ func (h *handlers) offsetFetch(c *call.Call) {
 			}
 		})
 	}
+}
+
+// refuseRepeated answers for a group that the request has named before.
+func refuseRepeated(_ *cluster.Image, _ *kmsg.OffsetFetchRequest, asked *kmsg.OffsetFetchRequestGroup, done func(kmsg.OffsetFetchResponseGroup)) {
+	g := kmsg.NewOffsetFetchResponseGroup()
+	g.Group, g.ErrorCode = asked.Group, kerr.InvalidRequest.Code
+	done(g)
 }
 
 // fetchGroup asks the coordinator for what exists of one group's topics and adds the rest.

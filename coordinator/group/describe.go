@@ -27,6 +27,9 @@ func (s *machine) describe(v runtime.View, version int16, id string, done func(k
 		answer.State = dead
 		if version >= describeNotFound {
 			message := "Group " + id + " not found."
+			if tooLong(message) {
+				message = "Group not found."
+			}
 			answer.ErrorCode, answer.ErrorMessage = kerr.GroupIDNotFound.Code, &message
 		}
 		return answered(done, answer, later)

@@ -8,6 +8,10 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
+// mostMetadata is how many bytes of metadata one answer repeats. All partitions of a large group fit; a
+// request that names one partition a million times gets what fits, and errors.
+const mostMetadata = 64 << 20
+
 // fetchOffsets answers one group of an OffsetFetch request from a table: the partitions
 // asked for, or all of the group's if Topics is nil. With stable, a partition whose offset
 // an open transaction holds is answered with UNSTABLE_OFFSET_COMMIT (KIP-447).
@@ -18,6 +22,7 @@ func fetchOffsets(r runtime.Reader, asked *kmsg.OffsetFetchRequestGroup, stable 
 		return answer, fetchAll(r, &answer, stable)
 	}
 	var key []byte
+	metadata := 0
 	for i := range asked.Topics {
 		t := &asked.Topics[i]
 		topic := kmsg.NewOffsetFetchResponseGroupTopic()
@@ -32,8 +37,13 @@ func fetchOffsets(r runtime.Reader, asked *kmsg.OffsetFetchRequestGroup, stable 
 			if !ok {
 				value = nil
 			}
-			if topic.Partitions[j], err = fetched(r, key, value, partition, t.TopicID, stable); err != nil {
+			p := &topic.Partitions[j]
+			if *p, err = fetched(r, key, value, partition, t.TopicID, stable); err != nil {
 				return answer, err
+			}
+			if metadata += len(*p.Metadata); metadata > mostMetadata {
+				none := ""
+				p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = -1, -1, &none, kerr.PolicyViolation.Code
 			}
 		}
 		answer.Topics = append(answer.Topics, topic)
