@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -133,4 +134,36 @@ func TestSensitiveValuesAreNeverShown(t *testing.T) {
 	e := Layers{Start: map[string]string{"sasl.jaas.config": "secret"}}.Describe(Broker(), k)
 	require.Nil(t, e.Value)
 	require.Nil(t, e.Synonyms[0].Value)
+}
+
+// Settings with older names in larger units are listed as Kafka lists them: from the setting's own name on.
+func TestOlderNamesStandBehindASetting(t *testing.T) {
+	show := func(l Layers, table *Table, name string) string {
+		k, known := table.Key(name)
+		require.True(t, known, name)
+		e := l.Describe(table, k)
+		out := "none"
+		if e.Value != nil {
+			out = *e.Value
+		}
+		out += fmt.Sprint(" from ", int(e.Source), ":")
+		for _, s := range e.Synonyms {
+			out += fmt.Sprint(" ", s.Name, "=", *s.Value, "/", int(s.Source))
+		}
+		return out
+	}
+	var l Layers
+	require.Equal(t, "604800000 from 5:", show(l, Topic(), "retention.ms"))
+	require.Equal(t, "none from 5:", show(l, Broker(), "log.retention.ms"))
+	require.Equal(t, "168 from 5: log.retention.hours=168/5", show(l, Broker(), "log.retention.hours"))
+	l.Start = map[string]string{"log.retention.hours": "3"}
+	require.Equal(t, "10800000 from 5:", show(l, Topic(), "retention.ms"))
+	l.AllBrokers = map[string]string{"log.retention.ms": "-2", "log.roll.ms": "70000"}
+	require.Equal(t, "-1 from 3: log.retention.ms=-2/3 log.retention.hours=3/4 log.retention.hours=168/5", show(l, Topic(), "retention.ms"))
+	require.Equal(t, "-2 from 3: log.retention.ms=-2/3 log.retention.hours=3/4 log.retention.hours=168/5", show(l, Broker(), "log.retention.ms"))
+	require.Equal(t, "70000 from 3: log.roll.ms=70000/3 log.roll.hours=168/5", show(l, Topic(), "segment.ms"))
+	l.OneBroker = map[string]string{"log.retention.ms": "90000"}
+	l.Own = map[string]string{"segment.ms": "5"}
+	require.Equal(t, "90000 from 2: log.retention.ms=90000/2 log.retention.ms=-2/3 log.retention.hours=3/4 log.retention.hours=168/5", show(l, Topic(), "retention.ms"))
+	require.Equal(t, "5 from 1: segment.ms=5/1 log.roll.ms=70000/3 log.roll.hours=168/5", show(l, Topic(), "segment.ms"))
 }

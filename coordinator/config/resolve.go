@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,12 +49,14 @@ type Entry struct {
 // min.insync.replicas into a cluster-wide dynamic setting).
 var implied = map[string]string{"min.insync.replicas": "1"}
 
-// derived lists, for settings that have older names in larger units, those names with
-// their unit in ms.
-var derived = map[string][]struct {
-	name string
-	unit int64
-}{
+// unit is a name of a setting, and the ms that its values count.
+type unit struct {
+	name   string
+	millis int64
+}
+
+// derived lists, for settings that have older names in larger units, those names.
+var derived = map[string][]unit{
 	"retention.ms":      {{"log.retention.ms", 1}, {"log.retention.minutes", 60_000}, {"log.retention.hours", 3_600_000}},
 	"segment.ms":        {{"log.roll.ms", 1}, {"log.roll.hours", 3_600_000}},
 	"segment.jitter.ms": {{"log.roll.jitter.ms", 1}, {"log.roll.jitter.hours", 3_600_000}},
@@ -68,16 +72,14 @@ func (l Layers) Describe(t *Table, k *Key) Entry {
 	if v, ok := l.Own[k.Name]; ok && t.Kind != "broker" {
 		add(k.Name, v, ownSource(t))
 	}
+	var inMillis *string // what older names come to, where no layer has the setting's own
 	switch {
 	case t.Kind == "broker":
-		l.brokerWords(k, add)
+		e.Synonyms = l.wordsOf(namesFrom(k.Name), k)
 	case t.Kind == "topic" && derived[k.Name] != nil:
-		for _, d := range derived[k.Name] {
-			bk, _ := Broker().Key(d.name)
-			l.brokerWords(&Key{Name: d.name, NoDefault: true, Type: bk.Type}, func(name, v string, from Source) {
-				add(name, times(v, d.unit), from)
-			})
-		}
+		units := derived[k.Name]
+		inMillis = l.millis(units)
+		e.Synonyms = append(e.Synonyms, l.wordsOf(namesFrom(units[0].name), nil)...)
 	case k.Synonym != "":
 		bk, ok := Broker().Key(k.Synonym)
 		if !ok {
@@ -87,7 +89,11 @@ func (l Layers) Describe(t *Table, k *Key) Entry {
 	}
 	if len(e.Synonyms) > 0 {
 		e.Value, e.Source = e.Synonyms[0].Value, e.Synonyms[0].Source
-	} else if !k.NoDefault {
+	}
+	switch {
+	case inMillis != nil && e.Source != ownSource(t):
+		e.Value = inMillis
+	case len(e.Synonyms) == 0 && !k.NoDefault:
 		v := k.Default
 		e.Value = &v
 	}
@@ -98,6 +104,55 @@ func (l Layers) Describe(t *Table, k *Key) Entry {
 		}
 	}
 	return e
+}
+
+// namesFrom is a broker setting's name and after it those that speak in its place, in larger units.
+func namesFrom(name string) []string {
+	for _, units := range derived {
+		for i, d := range units {
+			if d.name != name {
+				continue
+			}
+			var names []string
+			for _, older := range units[i:] {
+				names = append(names, older.name)
+			}
+			return names
+		}
+	}
+	return []string{name}
+}
+
+// wordsOf is every layer's word on broker settings that stand for one another, the strongest layer first. As in Kafka, it
+// begins with the first of the names: where only others speak, they are not listed. The key is that of the first name, nil to
+// have it looked up.
+func (l Layers) wordsOf(names []string, k *Key) []Synonym {
+	var words []Synonym
+	for i, name := range names {
+		if i > 0 || k == nil {
+			k, _ = Broker().Key(name)
+		}
+		l.brokerWords(k, func(name, value string, from Source) { words = append(words, Synonym{name, &value, from}) })
+	}
+	slices.SortStableFunc(words, func(a, b Synonym) int { return cmp.Compare(a.Source, b.Source) })
+	first := slices.IndexFunc(words, func(s Synonym) bool { return s.Name == names[0] })
+	if first < 0 {
+		return nil
+	}
+	return words[first:]
+}
+
+// millis is what the first of the names that is set comes to, nil when none is.
+func (l Layers) millis(units []unit) (value *string) {
+	for _, d := range units {
+		l.brokerWords(&Key{Name: d.name, NoDefault: true}, func(_, v string, _ Source) {
+			if value == nil {
+				ms := times(v, d.millis)
+				value = &ms
+			}
+		})
+	}
+	return value
 }
 
 // brokerWords passes on every layer's word on a broker setting, the strongest first.
