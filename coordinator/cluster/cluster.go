@@ -97,6 +97,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if err := c.session.register(ctx); err != nil {
 		return err
 	}
+	c.view.OnChange(c.session.notice)
 	c.tasks.Go(func() { c.session.run(c.ctx) })
 	if err := c.control.sit(ctx); err == nil {
 		c.control.rise()

@@ -166,6 +166,39 @@ func TestBrokerIsFencedByItsOwnClock(t *testing.T) {
 	})
 }
 
+// TestRegistrationRemovedBeforeItsTime: a broker whose registration vanishes although its lease should live is fenced when it sees that, and
+// registers again at once.
+func TestRegistrationRemovedBeforeItsTime(t *testing.T) {
+	for name, remove := range map[string]func(*testing.T, *Memory, *Cluster){
+		"lease ended": func(t *testing.T, m *Memory, c *Cluster) {
+			require.NoError(t, m.Revoke(t.Context(), LeaseID(c.session.lease.Load())))
+		},
+		"key deleted": func(t *testing.T, m *Memory, c *Cluster) {
+			mustTxn(t, m, Op{Key: DefaultPrefix + "brokers/1", Delete: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := NewMemory()
+				c, _ := join(t, store, 1)
+				var states []bool
+				c.OnFence(func(fenced bool) { states = append(states, fenced) })
+				registered, began := c.Epoch(), time.Now()
+				remove(t, store, c)
+				synctest.Wait()
+				require.Zero(t, time.Since(began))
+				require.Equal(t, []bool{false, true, false}, states)
+				require.Greater(t, c.Epoch(), registered)
+				time.Sleep(time.Minute)
+				require.True(t, c.Active())
+				require.Equal(t, []bool{false, true, false}, states)
+				require.Equal(t, c.Epoch(), c.Image().Broker(1).Epoch)
+				require.Equal(t, int32(1), c.Image().ControllerID)
+			})
+		})
+	}
+}
+
 func TestShortSilenceIsForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := NewMemory()

@@ -29,6 +29,8 @@ type session struct {
 	epoch    atomic.Int64  // revision of the registration
 	start    time.Time     // what deadline counts from
 	deadline atomic.Int64  // nanoseconds after start until which the lease is certainly alive
+	ousted   atomic.Bool   // the registration was removed under us
+	wake     chan struct{} // has run look at that at once
 
 	// fenceMu is held while fence callbacks run, so that they run in order.
 	fenceMu sync.Mutex
@@ -42,7 +44,7 @@ func newSession(o Options, store Store, v *view) *session {
 	s := &session{
 		store: store, prefix: keys(o.Prefix), view: v, log: o.Log, id: o.BrokerID, timeout: o.SessionTimeout, alone: o.Dir != "",
 		record: brokerRecord{Incarnation: uuid.New(), Directory: o.DirectoryID, Rack: o.Rack, Listeners: o.Listeners},
-		start:  time.Now(), fenced: true,
+		start:  time.Now(), fenced: true, wake: make(chan struct{}, 1),
 	}
 	s.expiry = time.AfterFunc(time.Hour, s.checkFence)
 	s.expiry.Stop()
@@ -71,6 +73,22 @@ func (s *session) renewed(sent time.Time, ttl time.Duration) {
 func (s *session) gone() {
 	s.deadline.Store(0)
 	s.checkFence()
+}
+
+// notice fences when an image says that the registration was removed before its time: by an etcd leader that stood still and ended leases by its
+// own late clock, or by hand. From there on others may lead what this broker led.
+func (s *session) notice(_, im *Image) {
+	b := im.Broker(s.id)
+	there := b != nil && b.Incarnation == s.record.Incarnation
+	if there || im.Revision <= s.epoch.Load() || !s.Active() {
+		return
+	}
+	s.ousted.Store(true)
+	s.gone()
+	select {
+	case s.wake <- struct{}{}:
+	default: // one is enough
+	}
 }
 
 // leave ends the session without telling anybody, and gives the lease to revoke.
@@ -107,7 +125,7 @@ func (s *session) checkFence() {
 func (s *session) run(ctx context.Context) {
 	wait := s.ttl / 3
 	for {
-		pause(ctx, wait)
+		s.rest(ctx, wait)
 		if ctx.Err() != nil {
 			return
 		}
@@ -119,7 +137,21 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
+// rest pauses, unless there is something to do at once.
+func (s *session) rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+}
+
 func (s *session) renew(ctx context.Context) error {
+	if s.ousted.Load() {
+		return s.register(ctx)
+	}
 	bounded, cancel := context.WithTimeout(ctx, max(s.ttl/3, time.Second))
 	defer cancel()
 	sent := time.Now()
@@ -151,6 +183,7 @@ func (s *session) register(ctx context.Context) error {
 	}
 	s.lease.Store(int64(lease))
 	s.epoch.Store(revision)
+	s.ousted.Store(false)
 	if _, err := s.view.awaitRevision(ctx, revision); err != nil {
 		return fmt.Errorf("register broker %d: %w", s.id, err)
 	}
