@@ -226,6 +226,7 @@ func (s *Server) open(l *listener, nc net.Conn) error {
 	if err != nil {
 		return err
 	}
+	sizeSendBuffer(nc, c.peer.Remote.Addr())
 	c.stream = stream
 	c.frames.in, c.frames.budget, c.frames.most, c.frames.clock = stream, s.requests, s.maxRequest, &s.clock
 	c.active.Store(s.clock.now.Load())
