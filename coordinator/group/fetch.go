@@ -29,6 +29,12 @@ func fetchOffsets(r runtime.Reader, asked *kmsg.OffsetFetchRequestGroup, stable 
 		topic.Topic, topic.TopicID = t.Topic, t.TopicID
 		topic.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
 		for j, partition := range t.Partitions {
+			if metadata > mostMetadata {
+				p, none := kmsg.NewOffsetFetchResponseGroupTopicPartition(), ""
+				p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = partition, -1, -1, &none, kerr.PolicyViolation.Code
+				topic.Partitions[j] = p
+				continue
+			}
 			key = appendOffsetKey(key[:0], asked.Group, t.Topic, partition)
 			value, ok, err := r.Get(key)
 			if err != nil {
@@ -41,10 +47,7 @@ func fetchOffsets(r runtime.Reader, asked *kmsg.OffsetFetchRequestGroup, stable 
 			if *p, err = fetched(r, key, value, partition, t.TopicID, stable); err != nil {
 				return answer, err
 			}
-			if metadata += len(*p.Metadata); metadata > mostMetadata {
-				none := ""
-				p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = -1, -1, &none, kerr.PolicyViolation.Code
-			}
+			metadata += len(*p.Metadata)
 		}
 		answer.Topics = append(answer.Topics, topic)
 	}
