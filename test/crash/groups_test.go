@@ -93,7 +93,7 @@ func (c *commits) check() {
 		c.mu.Lock()
 		before := maps.Clone(c.acked[group])
 		c.mu.Unlock()
-		answers, err := c.l.adm.FetchOffsets(ctx, group)
+		answers, err := ask(ctx, func() (kadm.OffsetResponses, error) { return c.l.adm.FetchOffsets(ctx, group) })
 		require.NoError(c.l.t, err)
 		for p, offset := range before {
 			got, found := answers.Lookup("small", p)

@@ -119,7 +119,12 @@ func (s *service) start() time.Duration {
 	began := time.Now()
 	b, err := harness.Launch(harness.Binary(s.t), s.options, nil)
 	require.NoError(s.t, err)
-	s.t.Cleanup(b.Kill)
+	s.t.Cleanup(func() {
+		b.Kill()
+		if s.t.Failed() && b == s.Broker {
+			s.t.Logf("the broker's last log lines:\n%s", b.Log())
+		}
+	})
 	s.Broker = b
 	took := time.Since(began)
 	s.starts = append(s.starts, took)

@@ -238,6 +238,21 @@ func (l *load) pause(d time.Duration) bool {
 	}
 }
 
+// ask repeats a question of a check until it is answered: a connection that died with the broker may still be found dead, and the
+// library does not hide that from every request.
+func ask[A any](ctx context.Context, question func() (A, error)) (A, error) {
+	for {
+		answer, err := question()
+		if err == nil || !transient(err) || ctx.Err() != nil {
+			return answer, err
+		}
+		select {
+		case <-time.After(30 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
 // transient tells whether an error only says that the broker went away in between, so that nobody knows what happened.
 func transient(err error) bool {
 	var answer *kerr.Error

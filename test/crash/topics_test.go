@@ -150,7 +150,7 @@ func (c *churn) check() {
 	ctx, cancel := context.WithTimeout(context.Background(), progressLimit)
 	defer cancel()
 	before := c.snapshot()
-	listed, err := c.l.adm.ListTopics(ctx)
+	listed, err := ask(ctx, func() (kadm.TopicDetails, error) { return c.l.adm.ListTopics(ctx) })
 	require.NoError(t, err)
 	after := c.snapshot()
 	for name, was := range before {
@@ -250,7 +250,7 @@ func (t *trims) check() {
 	ctx, cancel := context.WithTimeout(context.Background(), progressLimit)
 	defer cancel()
 	before := map[int32]int64{0: t.start(0), 1: t.start(1)}
-	listed, err := t.l.adm.ListStartOffsets(ctx, "trimmed")
+	listed, err := ask(ctx, func() (kadm.ListedOffsets, error) { return t.l.adm.ListStartOffsets(ctx, "trimmed") })
 	require.NoError(t.l.t, err)
 	for p, start := range before {
 		got, _ := listed.Lookup("trimmed", p)
