@@ -108,6 +108,8 @@ type Flusher struct {
 
 	own     []*Stream // waiting for an own sync, first come first served; each stream once
 	workers int
+	turn    chan struct{} // held by the own sync whose turn it is, while they share the disk with rounds
+	smallAt time.Time     // when a log that is no bulk log last was appended to
 
 	dirty    dirtyHeap // streams with journal entries not covered by a recorded recovery point
 	aged     agedList  // every stream not covered by one, longest first
@@ -136,6 +138,7 @@ func Start(o Options) (*Flusher, error) {
 		closing: make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		ckWake:  make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
 		cur:     newRound(), spent: newRound(),
 		seq: o.After + seqGap, roundsIn: 1,
 		batchMin: noSeq,

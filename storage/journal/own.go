@@ -18,19 +18,31 @@ func (f *Flusher) queueOwnLocked(s *Stream) {
 
 // ownWorker syncs queued streams until there are none.
 func (f *Flusher) ownWorker() {
-	for {
-		s, target := f.nextOwn()
-		if s == nil {
-			return
-		}
-		ok, moved := f.syncStream(s, target)
-		if moved {
-			s.notify()
-		}
-		if !ok {
-			return
-		}
+	for f.syncNext() {
 	}
+}
+
+// syncNext syncs the next queued stream. False: there is none, or something failed.
+func (f *Flusher) syncNext() bool {
+	sharing := f.sharing()
+	if sharing {
+		f.turn <- struct{}{}
+		defer func() { <-f.turn }()
+	}
+	s, target := f.nextOwn()
+	if s == nil {
+		return false
+	}
+	began := time.Now()
+	ok, moved := f.syncStream(s, target)
+	took := time.Since(began)
+	if moved {
+		s.notify()
+	}
+	if ok && sharing {
+		f.rest(took)
+	}
+	return ok
 }
 
 // nextOwn takes the first queued stream that wants a sync and begins it. Without one, the worker is counted off.

@@ -41,9 +41,10 @@ type Stream struct {
 	saving  bool // its recovery point is being recorded
 	paused  bool // a Void is under way: nothing of the two begins
 	closed  bool
-	noted   bool  // in f.notes
-	need    int64 // an own sync has to reach this
-	fresh   int   // bytes appended since the own sync that runs began
+	noted   bool      // in f.notes
+	need    int64     // an own sync has to reach this
+	fresh   int       // bytes appended since the own sync that runs began
+	bulkAt  time.Time // when an append last was left to an own sync
 
 	voids      int // so many voids so far ...
 	beginVoids int // ... and when the sync that runs began
@@ -89,10 +90,12 @@ func (s *Stream) Appended(base, end int64, epoch int32, batches []byte) {
 	case !s.copying:
 		s.need = end
 		s.fresh += len(batches)
+		s.bulkAt = time.Now()
 	case !f.admitsLocked(s, len(batches)):
-		s.copying, s.need, s.fresh = false, end, 0
+		s.copying, s.need, s.fresh, s.bulkAt = false, end, 0, time.Now()
 		f.queueOwnLocked(s)
 	default:
+		f.appendedToRoundLocked(s)
 		f.cur.add(&Entry{Kind: KindData, Key: s.key, Base: base, End: end, Flushed: s.flushed.Load(), Epoch: epoch, Batches: batches})
 		f.cur.covers(s, from, end)
 		f.rouseLocked()
