@@ -59,6 +59,26 @@ func TestRepeatedQuestionsCostLittle(t *testing.T) {
 	}
 }
 
+// A group named a few times is answered each time, as Kafka does; one named without end is not.
+func TestOffsetsOfAGroupNamedAgain(t *testing.T) {
+	f := newGroupsFixture(t)
+	req := at(9, kmsg.NewPtrOffsetFetchRequest())
+	for range mostRepeats + 2 {
+		rg := kmsg.NewOffsetFetchRequestGroup()
+		rg.Group = "g"
+		req.Groups = append(req.Groups, rg)
+	}
+	groups := do[*kmsg.OffsetFetchResponse](f, req).Groups
+	require.Len(t, groups, mostRepeats+2)
+	for i, g := range groups {
+		want := ""
+		if i >= mostRepeats {
+			want = "INVALID_REQUEST"
+		}
+		require.Equal(t, want, named(g.ErrorCode), i)
+	}
+}
+
 func TestAskingAboutVeryManyTopicsMakesAFew(t *testing.T) {
 	f := newFixture(t)
 	names := make([]string, 3*autoCreateMost)

@@ -38,13 +38,14 @@ func (h *handlers) offsetFetch(c *call.Call) {
 	resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
 	var mu sync.Mutex
 	left := len(req.Groups)
-	asked := make(map[string]bool, len(req.Groups))
+	asked := make(map[string]int, len(req.Groups))
 	for i := range req.Groups {
 		ask := h.fetchGroup
-		if asked[req.Groups[i].Group] {
-			ask = refuseRepeated // a few bytes of a request would be answered with all of a group's offsets, again and again
+		if asked[req.Groups[i].Group] == mostRepeats {
+			ask = refuseRepeated
+		} else {
+			asked[req.Groups[i].Group]++
 		}
-		asked[req.Groups[i].Group] = true
 		ask(image, req, &req.Groups[i], func(g kmsg.OffsetFetchResponseGroup) {
 			mu.Lock()
 			resp.Groups[i] = g
@@ -58,7 +59,10 @@ func (h *handlers) offsetFetch(c *call.Call) {
 	}
 }
 
-// refuseRepeated answers for a group that the request has named before.
+// mostRepeats is how often one request may name a group: each time a few bytes are answered with all of its offsets.
+const mostRepeats = 16
+
+// refuseRepeated answers for a group that the request has named too often.
 func refuseRepeated(_ *cluster.Image, _ *kmsg.OffsetFetchRequest, asked *kmsg.OffsetFetchRequestGroup, done func(kmsg.OffsetFetchResponseGroup)) {
 	g := kmsg.NewOffsetFetchResponseGroup()
 	g.Group, g.ErrorCode = asked.Group, kerr.InvalidRequest.Code
