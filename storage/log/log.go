@@ -253,11 +253,25 @@ func (l *Log) readable() error {
 
 // fail takes the log offline for appends, for good.
 func (l *Log) fail(what string, err error) error {
-	err = fmt.Errorf("%w: %s: %w", ErrOffline, what, err)
-	if l.failed.CompareAndSwap(nil, &failure{err}) {
-		l.o.Log.Error("partition log takes no more appends", zap.String("dir", l.o.Dir), zap.Error(err))
+	err, _ = l.takeOffline(what, err)
+	return err
+}
+
+// syncFailed is fail after a failed sync, which the owner is told of: the process must stop (rule 11).
+func (l *Log) syncFailed(what string, err error) error {
+	err, first := l.takeOffline(what, err)
+	if h := l.o.Hooks.SyncFailed; first && h != nil {
+		h(err)
 	}
 	return err
+}
+
+func (l *Log) takeOffline(what string, err error) (reason error, first bool) {
+	err = fmt.Errorf("%w: %s: %w", ErrOffline, what, err)
+	if first = l.failed.CompareAndSwap(nil, &failure{err}); first {
+		l.o.Log.Error("partition log takes no more appends", zap.String("dir", l.o.Dir), zap.Error(err))
+	}
+	return err, first
 }
 
 func (l *Log) newJitter() time.Duration {

@@ -38,6 +38,9 @@ type Hooks struct {
 	// StartMoved is called before segments below a new log start go. When it returns nil, start is durable. Only
 	// TruncateFullyAndStartAt may lower it. Without it, a crash may bring back some of the segments that were removed.
 	StartMoved func(start int64) error
+	// SyncFailed is called once, when a sync failed and the log went offline for it: in whichever operation that was, nothing that
+	// is on the same disk can be relied upon any more. It must not wait for anything.
+	SyncFailed func(error)
 }
 
 // FlushSink is told of every append, under the append lock, in offset order. It copies what it keeps of batches. Epoch is that

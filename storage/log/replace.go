@@ -47,7 +47,7 @@ func (l *Log) ReplaceSegments(old []int64, cleaned []*segment.Segment) error {
 	}
 	for _, s := range slices.Backward(cleaned) {
 		if err := errors.Join(s.Rename(segment.SwapSuffix), l.syncDir()); err != nil {
-			return l.fail("replace segments", err)
+			return l.syncFailed("replace segments", err)
 		}
 	}
 	l.mu.Lock()
@@ -66,7 +66,7 @@ func (l *Log) syncCleaned(cleaned []*segment.Segment) error {
 			if closed := l.usable(); closed != nil {
 				return closed
 			}
-			return l.fail("sync compacted segments", err)
+			return l.syncFailed("sync compacted segments", err)
 		}
 	}
 	return nil
@@ -93,7 +93,7 @@ func (l *Log) prepareReplace(old []int64, cleaned []*segment.Segment) (from int,
 		return 0, err
 	}
 	if err := l.syncDir(); err != nil {
-		return 0, l.fail("sync compacted segments", err)
+		return 0, l.syncFailed("sync compacted segments", err)
 	}
 	return from, nil
 }
@@ -102,16 +102,16 @@ func (l *Log) finishReplace(gone, cleaned []*segment.Segment) error {
 	// One after the other, so that no crash leaves an old value without the tombstone that came after it.
 	for _, s := range gone {
 		if err := errors.Join(l.doom([]*segment.Segment{s}, time.Now()), l.syncDir()); err != nil {
-			return l.fail("replace segments", err)
+			return l.syncFailed("replace segments", err)
 		}
 	}
 	for _, s := range cleaned {
 		if err := s.Rename(""); err != nil {
-			return l.fail("replace segments", err)
+			return l.syncFailed("replace segments", err)
 		}
 	}
 	if err := l.syncDir(); err != nil {
-		return l.fail("replace segments", err)
+		return l.syncFailed("replace segments", err)
 	}
 	for _, s := range gone {
 		if slices.ContainsFunc(cleaned, func(c *segment.Segment) bool { return c.Base() == s.Base() }) {

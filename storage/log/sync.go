@@ -73,7 +73,7 @@ func (l *Log) takeUnsyncedLocked() unsynced {
 
 func (l *Log) syncWork(w unsynced) error {
 	if err := l.makeDurable(w); err != nil {
-		return l.fail("sync", err)
+		return l.syncFailed("sync", err)
 	}
 	l.recovered.Store(w.end)
 	return nil

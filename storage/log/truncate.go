@@ -75,7 +75,7 @@ func (l *Log) truncateLocked(offset int64) error {
 	if pos >= 0 {
 		s := list[keep-1]
 		if err := errors.Join(s.TruncateAt(pos, end), s.SyncLog(), s.SyncIndexes()); err != nil {
-			return err
+			return l.syncFailed("cut segment", err)
 		}
 	}
 	l.cutEpochsLocked(end)
@@ -147,7 +147,7 @@ func (l *Log) removeFromEnd(list []*segment.Segment) error {
 			return err
 		}
 		if err := l.syncDir(); err != nil {
-			return err
+			return l.syncFailed("remove segments", err)
 		}
 	}
 	return nil

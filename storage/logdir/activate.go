@@ -217,15 +217,31 @@ func (d *Dir) startBackground(fl *journal.Flusher) {
 	}
 }
 
-// watchFailures turns a failure of the flusher or of the key-value store into the directory's.
+// watchFailures turns a failure of the flusher, of a log or of the key-value store into the directory's.
 func (d *Dir) watchFailures(ctx context.Context, fl *journal.Flusher) {
 	select {
 	case <-fl.Failed():
 		d.fail(fl.Err())
+	case err := <-d.logFailed:
+		d.fail(err)
 	case err, ok := <-d.kv.Failed():
 		if ok {
 			d.fail(err)
 		}
 	case <-ctx.Done():
+	}
+}
+
+// syncFailed has the directory fail for a log's failed sync. While the log is being opened the failure is OpenLog's answer.
+func (e *entry) syncFailed(err error) {
+	e.d.mu.Lock()
+	opened := e.log != nil
+	e.d.mu.Unlock()
+	if !opened {
+		return
+	}
+	select {
+	case e.d.logFailed <- err:
+	default: // it is not the first
 	}
 }

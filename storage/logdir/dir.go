@@ -52,8 +52,9 @@ type Dir struct {
 	saved    map[journal.Key]bool // logs with journal entries in the rescue directory
 	progress progress
 
-	full   atomic.Bool
-	failed chan struct{}
+	full      atomic.Bool
+	failed    chan struct{}
+	logFailed chan error // the first failed sync of a log, until it is the directory's failure; capacity 1
 
 	activating sync.RWMutex // held by Activate, shared by OpenLog; taken before mu
 	flusher    atomic.Pointer[journal.Flusher]
@@ -82,7 +83,7 @@ func Open(o Options) (*Dir, error) {
 	if err := o.prepare(); err != nil {
 		return nil, err
 	}
-	d := &Dir{o: o, fs: o.FS, failed: make(chan struct{}), logs: map[journal.Key]*entry{}, wanted: map[journal.Key]string{}}
+	d := &Dir{o: o, fs: o.FS, failed: make(chan struct{}), logFailed: make(chan error, 1), logs: map[journal.Key]*entry{}, wanted: map[journal.Key]string{}}
 	if err := d.open(); err != nil {
 		if d.kv != nil {
 			_ = d.kv.Close()

@@ -248,6 +248,7 @@ func (e *entry) hooks() log.Hooks {
 		Replacing: func(upTo int64) error {
 			return e.putPoint(func(recorded int64) int64 { return max(recorded, upTo) })
 		},
+		SyncFailed: e.syncFailed,
 	}
 }
 
