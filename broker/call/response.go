@@ -70,6 +70,18 @@ func (p *Payload) Size() int64 {
 	return n
 }
 
+// Memory is the number of bytes of the pieces that do not lie in files; nil has none.
+func (p *Payload) Memory() int64 {
+	if p == nil {
+		return 0
+	}
+	var n int64
+	for i := range p.Pieces {
+		n += int64(len(p.Pieces[i].Bytes))
+	}
+	return n
+}
+
 // Free calls Release; further calls do nothing.
 func (p *Payload) Free() {
 	if f := p.Release; f != nil {

@@ -51,16 +51,19 @@ type conn struct {
 	ending stallClock   // of the reader, for the last answers of a connection that is over
 	active atomic.Int64 // when a request last came or an answer went, by the server's clock
 
+	held atomic.Int64 // bytes of memory in out, as of the last write
+
 	mu      sync.Mutex
 	changed sync.Cond // an answer came or went, or the connection broke
 	// first to last are the requests whose answers have not been handed to the writer, in order.
 	first, last *request
-	inFlight    int   // how many those are
-	unanswered  int   // those without an answer
-	serial      int   // those without an answer that nothing may overtake
-	unsent      int64 // bytes of answers that wait behind another
-	writing     bool  // a goroutine owns out
-	broken      bool  // nothing is read, started or sent any more
+	blocked     *request // what the reader waits to start, nil if it does not
+	inFlight    int      // how many those are
+	unanswered  int      // those without an answer
+	serial      int      // those without an answer that nothing may overtake
+	unsent      int64    // bytes of answers that wait behind another
+	writing     bool     // a goroutine owns out
+	broken      bool     // nothing is read, started or sent any more
 	out         writer
 }
 

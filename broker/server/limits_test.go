@@ -314,20 +314,6 @@ func checkLimit(t *testing.T, s *Server, address, limit string) {
 	c.expect(1)
 }
 
-func TestReaderThatNeverReadsIsCutOff(t *testing.T) {
-	body := pattern(1 << 20)
-	s, address := startServer(t, Options{StallTimeout: 50 * time.Millisecond}, handlers{kmsg.Fetch: func(c *call.Call) {
-		c.Reply(call.Response{Payload: &call.Payload{Pieces: []call.Piece{{Bytes: body}}}})
-	}})
-	c := dial(t, address)
-	require.NoError(t, c.Conn.(*net.TCPConn).SetReadBuffer(256<<10))
-	for range 20 {
-		c.send(fetch())
-	}
-	eventually(t, "cut off", func() bool { return s.Connections() == 0 })
-	require.Equal(t, 1.0, testutil.ToFloat64(s.metrics.closed.WithLabelValues("stalled")))
-}
-
 func TestClientGoneWhileItsNextRequestWaitsIsNoticed(t *testing.T) {
 	calls := make(parked, 1)
 	_, address := startServer(t, Options{}, handlers{kmsg.Fetch: calls.handle})

@@ -16,7 +16,9 @@ func (c *conn) enqueue(q *request) bool {
 			return false
 		}
 		c.waits.begin()
+		c.blocked = q
 		c.changed.Wait()
+		c.blocked = nil
 	}
 	c.waits.end()
 	if c.broken || context.Cause(c.ctx) != nil {

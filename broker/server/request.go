@@ -79,6 +79,15 @@ func (q *request) encode(r call.Response) {
 	}
 }
 
+// answerMemory is how many bytes of memory the answer takes; what lies in files takes none.
+func (q *request) answerMemory() int64 {
+	n := q.payload.Memory()
+	if q.encoded != nil {
+		n += int64(cap(q.encoded.b))
+	}
+	return n
+}
+
 // releaseFrame gives back the frame and its lease.
 func (q *request) releaseFrame() {
 	if q.frame != nil {

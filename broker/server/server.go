@@ -41,7 +41,8 @@ type Options struct {
 	MaxConnections      int           // max.connections; 0 is no limit
 	MaxConnectionsPerIP int           // max.connections.per.ip; 0 is no limit
 	IdleTimeout         time.Duration // connections.max.idle.ms; 10 min, negative is never
-	// StallTimeout closes connections that stop in the middle: a frame that does not come on, an answer that is not read. 30 s.
+	// StallTimeout closes connections that stop in the middle: a frame that does not come on, an answer that is not read; where
+	// next to no memory waits to be read, IdleTimeout does. 30 s.
 	StallTimeout time.Duration
 	MaxInFlight  int   // unanswered or unsent requests of a connection; 256
 	MaxUnsent    int64 // bytes of answers that wait behind another on a connection, before no further request is started; 1 MiB

@@ -45,7 +45,7 @@ func (s *Server) sweepInterval() time.Duration {
 func (c *conn) overdue(short bool) error {
 	s := c.srv
 	switch {
-	case c.stall.lasted() > s.stall, c.frames.late(s.stall), short && c.frames.hinders():
+	case c.standsStill(c.stall.lasted()), c.frames.late(s.stall), short && c.frames.hinders():
 		return errStalled
 	case c.ending.lasted() > s.stall:
 		return errPeerGone
@@ -55,6 +55,36 @@ func (c *conn) overdue(short bool) error {
 		return errIdle
 	}
 	return nil
+}
+
+// lightAnswers is how much memory a client that does not read on may make the broker hold for as long as it may be idle, in
+// bytes: what is gathered for one write and what goes before the files of an answer; the kernel holds more of it.
+const lightAnswers = 2 * gatherLimit
+
+// standsStill tells whether a client has read nothing of its answers for too long. Consumers may leave a fetch half read while
+// they are busy with what they have, and its records lie in files: that is no worse than an idle connection.
+func (c *conn) standsStill(lasted time.Duration) bool {
+	s := c.srv
+	if lasted <= s.stall || c.memory() > lightAnswers {
+		return lasted > s.stall
+	}
+	return s.idle > 0 && lasted > s.idle
+}
+
+// memory is how many bytes the connection holds for a client that does not read on: answers, and a request that waits for them.
+func (c *conn) memory() int64 {
+	n := c.held.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for q := c.first; q != nil; q = q.next {
+		if q.ready {
+			n += q.answerMemory()
+		}
+	}
+	if q := c.blocked; q != nil {
+		n += q.frameLease.Held() + q.decodeLease.Held()
+	}
+	return n
 }
 
 // isIdle tells whether nothing of a request or an answer is under way.

@@ -13,6 +13,7 @@ type writer struct {
 	buf     *buffer // gathered bytes; nil if none
 	sent    int     // of them
 	payload *call.Payload
+	memory  int64 // bytes of the payload that do not lie in files
 	piece   int   // next piece of payload
 	at      int64 // bytes of that piece already sent
 	end     bool  // close the connection after this
@@ -93,7 +94,7 @@ func (c *conn) takeAnswer(gathered bool) *request {
 // add takes over an answer's parts.
 func (w *writer) add(q *request) {
 	w.end = q.last
-	w.payload, w.piece, w.at = q.payload, 0, 0
+	w.payload, w.memory, w.piece, w.at = q.payload, q.payload.Memory(), 0, 0
 	q.payload = nil
 	switch {
 	case q.encoded == nil:
@@ -104,6 +105,14 @@ func (w *writer) add(q *request) {
 		q.encoded.free()
 	}
 	q.encoded = nil
+}
+
+// held is how many bytes of memory wait to be sent.
+func (w *writer) held() int64 {
+	if w.buf == nil {
+		return w.memory
+	}
+	return w.memory + int64(cap(w.buf.b))
 }
 
 // gatherPieces copies the payload's next pieces as long as they are small. True says that a large one is next or that there
@@ -127,7 +136,7 @@ func (w *writer) gatherPieces(s stream, wait bool) (bool, error) {
 		w.piece++
 	}
 	w.payload.Free()
-	w.payload = nil
+	w.payload, w.memory = nil, 0
 	return false, nil
 }
 
@@ -145,6 +154,7 @@ func (w *writer) gatherFile(s stream, p *call.Piece, wait bool) error {
 // flush sends what is gathered and the large piece after it.
 func (c *conn) flush(wait bool) error {
 	w := &c.out
+	c.held.Store(w.held())
 	if w.buf != nil {
 		n, err := c.stream.write(w.buf.b[w.sent:], w.payload != nil, wait)
 		c.srv.metrics.bytesOut.Add(float64(n))
@@ -154,6 +164,7 @@ func (c *conn) flush(wait bool) error {
 		}
 		w.buf.free()
 		w.buf = nil
+		c.held.Store(w.held())
 	}
 	if w.payload != nil && w.piece < len(w.payload.Pieces) {
 		if err := c.flushPiece(wait); err != nil {
