@@ -99,7 +99,7 @@ var errMapFull = errors.New("cleaner: map is full")
 func (r *run) buildMap(w work) (int64, error) {
 	span := min(w.to-w.from, maxSpan)
 	room := r.cleaner.tuning().MapBytes
-	r.keys = newKeyMap(w.from, span, room)
+	r.keys = newKeyMap(w.from, room)
 	aborted, err := r.log.AbortedTxns(w.from, w.to)
 	if err != nil {
 		return 0, err

@@ -1,16 +1,24 @@
 package cleaner
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"runtime"
+)
 
-// keyMap is a table of bounded size from keys to the last offset they were seen at,
-// with linear probing.
+// keyMap is a table from keys to the last offset they were seen at. It takes memory for the keys it holds, up to a bound.
+// Keys are spread over parts that grow each by itself, so that growing needs little memory at a time; each part probes
+// linearly.
 type keyMap struct {
 	seeds [2]maphash.Seed
 	base  int64 // offsets are kept relative to this
+	parts [mapParts]part
+	room  int64 // bytes that may still be allocated
+	left  int64 // bytes of tables outgrown and not collected yet
+}
+
+type part struct {
 	slots []slot
-	mask  uint64
 	used  int
-	full  int // used at which no new key is taken
 }
 
 type slot struct {
@@ -20,19 +28,53 @@ type slot struct {
 
 const (
 	slotBytes = 24
-	minSlots  = 1 << 10
+	mapParts  = 64
+	minSlots  = 1 << 4
 	// maxSpan bounds the offsets of one map; they are kept in 32 bits.
 	maxSpan = 1<<32 - 2
+	// collectBytes of outgrown tables are collected at once: a run is to take the memory of its map, not twice that until
+	// the collector comes by itself.
+	collectBytes = 8 << 20
 )
 
-// newKeyMap makes a table for up to records keys within the given memory in bytes.
-func newKeyMap(base, records, memory int64) *keyMap {
-	n := minSlots
-	for int64(n)*3/4 < records && int64(n)*2*slotBytes <= memory {
-		n *= 2
+// newKeyMap makes a table that grows up to memory bytes.
+func newKeyMap(base, memory int64) *keyMap {
+	m := &keyMap{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, base: base, room: memory - mapParts*minSlots*slotBytes}
+	for i := range m.parts {
+		m.parts[i].slots = make([]slot, minSlots)
 	}
-	return &keyMap{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, base: base,
-		slots: make([]slot, n), mask: uint64(n - 1), full: n / 4 * 3}
+	return m
+}
+
+// find is the slot of a hash in the part: its own or a free one.
+func (p *part) find(h [2]uint64) *slot {
+	mask := uint64(len(p.slots) - 1)
+	for i := h[0] & mask; ; i = (i + 1) & mask {
+		if s := &p.slots[i]; s.at == 0 || s.hash == h {
+			return s
+		}
+	}
+}
+
+// grow doubles a part, if there is memory for it.
+func (m *keyMap) grow(p *part) bool {
+	size := int64(len(p.slots)) * slotBytes
+	if m.room < size {
+		return false
+	}
+	old := p.slots
+	p.slots = make([]slot, 2*len(old))
+	for i := range old {
+		if old[i].at != 0 {
+			*p.find(old[i].hash) = old[i]
+		}
+	}
+	m.room -= size
+	if m.left += size; m.left > collectBytes {
+		m.left = 0
+		runtime.GC()
+	}
+	return true
 }
 
 func (m *keyMap) hash(key []byte) [2]uint64 {
@@ -43,33 +85,25 @@ func (m *keyMap) hash(key []byte) [2]uint64 {
 // table is full and the key is not in it.
 func (m *keyMap) put(key []byte, offset int64) bool {
 	h := m.hash(key)
-	for i := h[0] & m.mask; ; i = (i + 1) & m.mask {
-		s := &m.slots[i]
-		if s.at == 0 {
-			if m.used >= m.full {
+	p := &m.parts[h[1]%mapParts]
+	s := p.find(h)
+	if s.at == 0 {
+		if p.used >= len(p.slots)/4*3 {
+			if !m.grow(p) {
 				return false
 			}
-			m.used++
-			s.hash, s.at = h, uint32(offset-m.base)+1
-			return true
+			s = p.find(h)
 		}
-		if s.hash == h {
-			s.at = uint32(offset-m.base) + 1
-			return true
-		}
+		p.used++
+		s.hash = h
 	}
+	s.at = uint32(offset-m.base) + 1
+	return true
 }
 
 // last is the offset the key was seen at last; ok is false if it was not.
 func (m *keyMap) last(key []byte) (offset int64, ok bool) {
 	h := m.hash(key)
-	for i := h[0] & m.mask; ; i = (i + 1) & m.mask {
-		s := &m.slots[i]
-		if s.at == 0 {
-			return 0, false
-		}
-		if s.hash == h {
-			return m.base + int64(s.at) - 1, true
-		}
-	}
+	s := m.parts[h[1]%mapParts].find(h)
+	return m.base + int64(s.at) - 1, s.at != 0
 }
