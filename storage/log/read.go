@@ -106,15 +106,14 @@ func (l *Log) readSegment(s *segment.Segment, from, upTo int64, maxBytes int, at
 	return Slice{File: f, Pos: span.Pos, Len: span.Len, End: span.Next, held: file}, false, nil
 }
 
-// reindex builds a segment's indexes again, because one of them may have led a reader to the wrong place. Once in its life.
+// reindex builds a segment's indexes again, because one of them may have led a reader to the wrong place. Once in its life; it tells
+// whether they were, now or before, as by another reader. It takes no lock of the log: a large file takes long to read.
 func (l *Log) reindex(s *segment.Segment, why error) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	tried, err := s.Reindex()
 	if tried {
 		l.o.Log.Warn("segment indexes built again", zap.String("file", s.Path()), zap.NamedError("because", why), zap.Error(err))
 	}
-	return tried && err == nil
+	return err == nil
 }
 
 // readFailed tells a log that was closed meanwhile from a bad one.

@@ -113,6 +113,54 @@ func TestReadWithAWrongIndex(t *testing.T) {
 	}
 }
 
+// Reading a whole segment to build its indexes again may take a second: appends to another one must not wait for it, and a
+// truncation that makes it the active one does.
+func TestIndexesAreBuiltAgainBesideAppends(t *testing.T) {
+	for _, truncate := range []bool{false, true} {
+		faults := vfs.NewFaults(vfs.NewCrash(1))
+		w := newWorld(t, faults, testConfig())
+		w.fill(100)
+		w.stop()
+		first, trap, read := segment.Name(0, segment.LogExt), vfs.NewTrap(), make(chan error)
+		scan := faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpRead}, Path: first, Nth: 2, Once: true, Hold: trap})
+		faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpRead}, Path: first, Once: true, Corrupt: vfs.FlipBit(16, 3)})
+		go func() {
+			slice, err := w.l.Read(0, 20, 1<<20, true)
+			slice.Release()
+			read <- err
+		}()
+		<-trap.Reached()
+		w.fill(1)
+		cut := make(chan error)
+		go func() {
+			if truncate {
+				cut <- w.l.TruncateTo(20)
+			} else {
+				cut <- w.l.Sync(101)
+			}
+		}()
+		if !truncate {
+			require.NoError(t, <-cut)
+		}
+		trap.Release()
+		if err := <-read; !truncate { // which may take from a reader what it is about to read
+			require.NoError(t, err)
+		} else {
+			require.NoError(t, <-cut)
+		}
+		require.Equal(t, 1, scan.Hits())
+		w.fill(30)
+		for range 2 {
+			all := w.readAll()
+			require.Len(t, all, int(w.l.End()))
+			for from := range w.l.End() {
+				require.Equal(t, from, w.read(from, w.l.End(), 100, true)[0].BaseOffset())
+			}
+			w.stop()
+		}
+	}
+}
+
 // The special cases of ListOffsets, as Apache Kafka 4.4 answers them.
 func TestTimes(t *testing.T) {
 	w := newWorld(t, vfs.NewCrash(1), testConfig())

@@ -17,6 +17,8 @@ func (s *Segment) Append(batches []byte, indexInterval int) error {
 	if err := s.checkIndexes(); err != nil {
 		return err
 	}
+	s.loading.Lock() // a reader may be building the indexes again
+	defer s.loading.Unlock()
 	size := s.meta.Size // only changed by the one who may call this
 	f, err := s.file.Acquire()
 	if err != nil {

@@ -100,6 +100,10 @@ func (s *Segment) renameTxns(suffix string) error {
 
 // Remove removes the segment's files, the log file last. Those who hold the log file can go on reading.
 func (s *Segment) Remove() error {
+	s.loading.Lock() // a reader may be building the indexes again
+	defer s.loading.Unlock()
+	s.reindexed = true // nor may one begin to: the files may soon be another segment's
+	s.unchecked.Store(false)
 	s.Forget()
 	var errs []error
 	var paths []string

@@ -85,8 +85,11 @@ func (s *Segment) Walk(from int64, scan Scan) error {
 		if err := s.checkIndexes(); err != nil {
 			return err
 		}
+		s.loading.Lock() // index files that are being written do not fit what was there before
 		l = s.lookup(from, from)
-		if span, err = l.settle(f, 0, false); err != nil {
+		span, err = l.settle(f, 0, false)
+		s.loading.Unlock()
+		if err != nil {
 			return err
 		}
 	}
@@ -132,15 +135,16 @@ func (s *Segment) scanFrom(f vfs.File, pos, size int64, scan Scan, note func(rec
 }
 
 // Reindex builds the indexes again from the log file, if that was not done before: a reader was led to a place where no batch
-// begins. tried is false when it was. Not beside a change.
+// begins. tried is false when it was; err says what became of it in either case. Appends to this segment wait meanwhile.
 func (s *Segment) Reindex() (tried bool, err error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	if s.reindexed {
-		return false, nil
+		return false, s.reindexErr
 	}
 	s.reindexed = true
-	return true, s.rebuild()
+	s.reindexErr = s.rebuild()
+	return true, s.reindexErr
 }
 
 // rebuild makes the indexes again from the log file, as restored. Called with loading held.

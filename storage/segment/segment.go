@@ -23,10 +23,11 @@ type Segment struct {
 	dir   string
 	file  *File
 
-	// loading is held while indexes that turned out not to fit are rebuilt; taken before mu.
-	loading   sync.Mutex
-	reindexed bool        // guarded by loading
-	unchecked atomic.Bool // the index files were not compared with the log since they were opened
+	// loading is held while indexes that turned out not to fit are rebuilt, and by what changes the segment; taken before mu.
+	loading    sync.Mutex
+	reindexed  bool        // guarded by loading
+	reindexErr error       // likewise
+	unchecked  atomic.Bool // the index files were not compared with the log since they were opened
 
 	mu      sync.RWMutex
 	meta    Meta

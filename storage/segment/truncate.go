@@ -12,6 +12,8 @@ func (s *Segment) CutPoint(offset int64) (pos, next int64, err error) {
 	if err := s.checkIndexes(); err != nil {
 		return 0, 0, err
 	}
+	s.loading.Lock()
+	defer s.loading.Unlock()
 	l := s.lookup(offset, offset)
 	f, err := s.file.Acquire()
 	if err != nil {
@@ -40,6 +42,8 @@ func (s *Segment) TruncateAt(pos, next int64) error {
 	if err := s.checkIndexes(); err != nil {
 		return err
 	}
+	s.loading.Lock() // a reader may be building the indexes again
+	defer s.loading.Unlock()
 	files := s.cache.fs
 	if err := files.Truncate(s.Path(), pos); err != nil {
 		return fmt.Errorf("segment: truncate %s: %w", s.Path(), err)
