@@ -154,3 +154,31 @@ func TestOffsetsAskedForAgainAndAgainAreNotAnsweredSoOften(t *testing.T) {
 		require.Less(t, len(resp.AppendTo(nil)), 80<<20)
 	}
 }
+
+// Nor are its members described again and again.
+func TestAGroupDescribedAgainAndAgainIsNotAnsweredSoOften(t *testing.T) {
+	const often = 500_000
+	f := newGroupsFixture(t)
+	a := f.topic("a", 1)
+	require.Zero(t, do[*kmsg.OffsetCommitResponse](f, offsetCommit(9, []*cluster.Topic{a}, 0)).Topics[0].Partitions[0].ErrorCode)
+	req := at(5, kmsg.NewPtrDescribeGroupsRequest())
+	req.IncludeAuthorizedOperations = true
+	for range often {
+		req.Groups = append(req.Groups, "g")
+	}
+	req.Groups[1] = "other"
+	began := time.Now()
+	groups := do[*kmsg.DescribeGroupsResponse](f, req).Groups
+	require.Less(t, time.Since(began), time.Second)
+	require.Len(t, groups, often)
+	require.Equal(t, "Dead", groups[1].State)
+	for _, i := range []int{0, 2, 16} {
+		require.Equal(t, "g", groups[i].Group)
+		require.Equal(t, "Empty", groups[i].State)
+		require.EqualValues(t, groupOperations, groups[i].AuthorizedOperations)
+	}
+	for _, i := range []int{17, often - 1} {
+		require.Equal(t, "g", groups[i].Group)
+		require.Equal(t, "INVALID_REQUEST", named(groups[i].ErrorCode))
+	}
+}
