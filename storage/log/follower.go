@@ -106,6 +106,7 @@ func (l *Log) noteGapsLocked() error {
 	}
 	m := segment.Metadata{Topic: l.o.ID, Gaps: true}
 	if err := vfs.WriteFileAtomic(l.o.FS, l.path(segment.MetadataFile), m.Encode()); err != nil {
+		l.on.gaps = false // the next one tries again
 		return l.writeFailed(err)
 	}
 	l.o.Log.Debug("offsets are missing between batches", zap.String("dir", l.o.Dir), zap.Int64("end", l.end.Load()))

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,4 +91,22 @@ func TestSyncGoesOnBesideAReplacement(t *testing.T) {
 	trap.Release()
 	<-done
 	require.Len(t, w.readAll(), 6)
+}
+
+// The note that offsets are missing must be on disk before a gap is: after one that could not be written, the next append with a gap tries
+// again.
+func TestGapsAreNotTakenForNotedAfterAFailure(t *testing.T) {
+	faults := vfs.NewFaults(vfs.NewCrash(1))
+	w := newWorld(t, faults, testConfig())
+	w.fill(1)
+	require.NoError(t, w.sync())
+	apart := append(batchOf(1, 30, t0.UnixMilli(), record.Spec{BaseOffset: 1}), batchOf(1, 30, t0.UnixMilli(), record.Spec{BaseOffset: 5})...)
+	faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpCreate}, Path: segment.MetadataFile + "*", Once: true, Err: syscall.ENOSPC})
+	require.ErrorIs(t, w.l.AppendAsFollower(apart), syscall.ENOSPC)
+	require.NoError(t, w.l.AppendAsFollower(apart))
+	data, err := vfs.ReadFile(w.fs, testDir+"/"+segment.MetadataFile, 1<<10)
+	require.NoError(t, err)
+	m, err := segment.DecodeMetadata(data)
+	require.NoError(t, err)
+	require.True(t, m.Gaps)
 }
