@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -122,6 +123,9 @@ func (l *Log) readFailed(s *segment.Segment, from int64, err error) error {
 		return closed
 	}
 	if l.replaced(s, err) {
+		return err
+	}
+	if !s.Complain(time.Now()) {
 		return err
 	}
 	l.o.Log.Error("partition log cannot be read", zap.String("file", s.Path()), zap.Int64("offset", from), zap.Error(err))

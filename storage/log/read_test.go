@@ -2,9 +2,12 @@ package log
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tidemark-mq/tidemark/protocol/record"
 	"github.com/tidemark-mq/tidemark/storage/segment"
@@ -95,6 +98,36 @@ func TestReadMeetsCorruption(t *testing.T) {
 	_, err = w.l.OffsetForTime(0)
 	require.ErrorIs(t, err, segment.ErrCorrupt)
 	require.Equal(t, int64(29), w.read(29, 30, 100, true)[0].BaseOffset(), "the rest can be read")
+}
+
+// A consumer asks for a damaged batch again and again: one line a minute and segment is enough.
+func TestADamagedBatchIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faults := vfs.NewFaults(vfs.NewCrash(1))
+		w := newWorld(t, faults, testConfig())
+		w.fill(60)
+		second := w.l.Segments()[1].Base
+		core, lines := observer.New(zap.ErrorLevel)
+		w.stop()
+		w.l.o.Log = zap.New(core)
+		faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpRead}, Path: "*.log", Corrupt: vfs.FlipBit(16, 3)})
+		fetch := func() {
+			for range 10 {
+				for _, from := range []int64{0, second} {
+					_, err := w.l.Read(from, 60, 100, true)
+					require.ErrorIs(t, err, segment.ErrCorrupt)
+				}
+			}
+		}
+		fetch()
+		require.Equal(t, 2, lines.Len(), "one for each segment")
+		time.Sleep(time.Minute - 1)
+		fetch()
+		require.Equal(t, 2, lines.Len())
+		time.Sleep(time.Nanosecond)
+		fetch()
+		require.Equal(t, 4, lines.Len())
+	})
 }
 
 // An index that leads astray costs time, not records.

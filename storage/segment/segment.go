@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxRelative is the largest distance of an offset from its segment's base that an index can hold.
@@ -35,6 +36,8 @@ type Segment struct {
 	offsets index
 	times   index
 	recent  *recent // the last batches appended; nil before the first
+
+	complained atomic.Pointer[time.Time] // when Complain last said yes
 
 	verified extents // of the log file: their checksums were compared in this life
 }
@@ -126,6 +129,15 @@ func (s *Segment) Next() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.meta.Next
+}
+
+// complainEvery is how often trouble with one segment is worth a line: consumers ask again at once.
+const complainEvery = time.Minute
+
+// Complain tells whether trouble with the segment is to be logged now. It is not when other trouble was, short of a minute ago.
+func (s *Segment) Complain(now time.Time) bool {
+	last := s.complained.Load()
+	return (last == nil || now.Sub(*last) >= complainEvery) && s.complained.CompareAndSwap(last, &now)
 }
 
 // checkIndexes compares the index files of a restored segment with what is expected, once, and rebuilds them if they differ.
