@@ -46,6 +46,10 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
+// echo is how soon after the first a further signal is the same wish: timeout(1), and shells that signal a process and its
+// group, send two at once.
+const echo = 250 * time.Millisecond
+
 // serve runs a broker until a signal or a failure ends it. The first SIGTERM or SIGINT
 // drains, or gives up a start that is under way; a second one ends the process at once.
 func serve(ctx context.Context, s settings, out io.Writer, began time.Time) error {
@@ -68,7 +72,12 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 		sig := <-signals
 		cancel(fmt.Errorf("stopped by signal %s before the broker was ready", sig))
 		stop <- sig
-		<-signals
+		for first := time.Now(); ; {
+			<-signals
+			if time.Since(first) > echo {
+				break
+			}
+		}
 		fmt.Fprintln(os.Stderr, "tidemark: stopped at once by a second signal")
 		os.Exit(1)
 	}()
