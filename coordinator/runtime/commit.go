@@ -232,6 +232,6 @@ func (s *shard[M]) endLocked(to State, why error) []answer {
 	var none M
 	s.mu.machine, s.mu.timers = none, nil
 	s.mu.parked, s.mu.applied, s.mu.marks, s.mu.bytes = nil, nil, nil, 0
-	clear(s.mu.delta)
+	s.mu.delta.clear()
 	return answers
 }

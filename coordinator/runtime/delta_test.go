@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +35,7 @@ func TestLiveTableIsDeltaOverView(t *testing.T) {
 			set(b)
 		}
 		require.NoError(t, b.commit(head{}))
-		w := &deltaWriter{live: live{delta{}, v}}
+		w := &deltaWriter{live: live{newDelta(), v}}
 		for range rnd.IntN(10) {
 			set(w)
 		}
@@ -58,6 +59,64 @@ func TestLiveTableIsDeltaOverView(t *testing.T) {
 		sort.Strings(want)
 		require.Equal(t, want[:min(len(want), max(limit, 1))], append([]string(nil), got...)[:len(got):len(got)])
 	}
+}
+
+// TestScansSeeADeltaThatComesAndGoes keeps one delta under random rows, scans and forgetting.
+func TestScansSeeADeltaThatComesAndGoes(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	d, model, offset := newDelta(), map[string]int64{}, int64(0)
+	w := &deltaWriter{live: live{d, view{newMemStore()}}}
+	for range 20_000 {
+		switch n := rnd.IntN(1000); {
+		case n < 800:
+			key := fmt.Sprintf("%c%03d", 'a'+rnd.IntN(3), rnd.IntN(700))
+			w.offset = offset
+			require.NoError(t, w.Set([]byte(key), nil))
+			model[key] = offset
+			offset++
+		case n < 999:
+			prefix, from := "abc"[:rnd.IntN(2)], fmt.Sprintf("%c%03d", 'a'+rnd.IntN(3), rnd.IntN(700))
+			var got, want []string
+			require.NoError(t, w.Scan([]byte(prefix), []byte(from), func(key, _ []byte) bool {
+				got = append(got, string(key))
+				return true
+			}))
+			for key := range model {
+				if strings.HasPrefix(key, prefix) && key >= from {
+					want = append(want, key)
+				}
+			}
+			sort.Strings(want)
+			require.Equal(t, want, got)
+		default:
+			upTo := offset - rnd.Int64N(100)
+			w.marks = d.forget(w.marks, upTo)
+			for key, made := range model {
+				if made < upTo {
+					delete(model, key)
+				}
+			}
+		}
+		require.LessOrEqual(t, len(d.order)+len(d.added), 2*len(d.rows)+keepQueue)
+	}
+}
+
+// A scan costs what is in its range, however much else is in the delta.
+func TestManyScansOfALargeDelta(t *testing.T) {
+	const rows, scans = 50_000, 50_000
+	w := &deltaWriter{live: live{newDelta(), view{newMemStore()}}}
+	for i := range rows {
+		require.NoError(t, w.Set(fmt.Appendf(nil, "a%d", i), nil))
+	}
+	began := time.Now()
+	for i := range scans {
+		n := 0
+		require.NoError(t, w.Scan(fmt.Appendf(nil, "b%d", i), nil, func(_, _ []byte) bool { n++; return true }))
+		require.Zero(t, n)
+	}
+	require.Less(t, time.Since(began), 5*time.Second) // 50 ms; a minute when each looks at all
 }
 
 func TestPrefixEnd(t *testing.T) {

@@ -32,7 +32,7 @@ type shard[M Machine] struct {
 	mu struct {
 		sync.Mutex
 		machine M
-		delta   delta
+		delta   *delta
 		tx      Tx
 		timers  map[Timer]*entry
 		builder record.Builder
@@ -75,7 +75,7 @@ func newShard[M Machine](r *Runtime[M], sl *slot[M], id uuid.ID, partition, epoc
 		rt: r, slot: sl, id: id, partition: partition, epoch: epoch, log: log, attempt: attempt,
 		view: view{r.opts.store(partition)},
 	}
-	s.mu.delta = delta{}
+	s.mu.delta = newDelta()
 	s.mu.timers = map[Timer]*entry{}
 	s.mu.tx = Tx{table: live{s.mu.delta, s.view}, clock: s}
 	s.mu.deadline = newEntry(s, Timer{})

@@ -160,7 +160,7 @@ func (s snapshot) Scan(prefix, from []byte, fn func(key, value []byte) bool) err
 
 // batch collects rows, to be committed with the head that goes with them.
 func (v view) batch() *viewBatch {
-	return &viewBatch{view: v, deltaWriter: deltaWriter{live: live{delta{}, v}}}
+	return &viewBatch{view: v, deltaWriter: deltaWriter{live: live{newDelta(), v}}}
 }
 
 // viewBatch holds its rows in a delta, which lets Rows read what it wrote, and of a row
@@ -175,7 +175,7 @@ type viewBatch struct {
 func (b *viewBatch) commit(h head) error {
 	return b.view.write(func(w storeWriter) {
 		var k []byte
-		for key, row := range b.delta {
+		for key, row := range b.delta.rows {
 			if k = append(append(k[:0], keyRow), key...); row.value == nil {
 				w.delete(k)
 			} else {
