@@ -73,14 +73,14 @@ var internalTopics = map[string]internalTopic{
 }
 
 // internalSpec is the topic that a coordinator keeps its state in. Replication factor and least in-sync set are cut to the
-// brokers there are: a single broker has to be able to serve groups with the settings it starts with.
+// brokers there are, and to what a partition may have: a single broker has to be able to serve groups with the settings it starts with.
 func (h *handlers) internalSpec(image *cluster.Image, name string) (cluster.TopicSpec, bool) {
 	t, internal := internalTopics[name]
 	if !internal {
 		return cluster.TopicSpec{}, false
 	}
 	l := h.layers(image, "")
-	factor := max(1, min(l.BrokerInt(t.factor), int64(len(image.Brokers))))
+	factor := max(1, min(l.BrokerInt(t.factor), int64(len(image.Brokers)), cluster.MaxReplicas))
 	configs := maps.Clone(t.configs)
 	configs["segment.bytes"] = l.BrokerString(t.segment)
 	if t.minISR != "" {

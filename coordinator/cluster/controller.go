@@ -37,11 +37,11 @@ type Controller struct {
 	elections atomic.Int64 // leaders chosen, for metrics
 }
 
-type limits struct{ batch, topic, cluster int }
+type limits struct{ batch, topic, cluster, replicas int }
 
 func newController(o Options, store Store, v *view, s *session) *Controller {
 	return &Controller{store: store, prefix: keys(o.Prefix), view: v, who: s, log: o.Log,
-		limits: limits{batch: o.PartitionsPerBatch, topic: o.PartitionsPerTopic, cluster: o.PartitionsInCluster},
+		limits: limits{batch: o.PartitionsPerBatch, topic: o.PartitionsPerTopic, cluster: o.PartitionsInCluster, replicas: o.MaxReplicas},
 		desk:   make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 }
 

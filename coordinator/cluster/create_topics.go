@@ -104,6 +104,12 @@ func (c *Controller) planTopic(im *Image, spec *TopicSpec, id uuid.ID, planned m
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range replicas {
+		if len(r) > c.limits.replicas {
+			return nil, refuse(ErrReplicationFactor, "Unable to replicate the partition %d time(s): this broker does not replicate yet, "+
+				"so at most %d can be asked for.", len(r), c.limits.replicas)
+		}
+	}
 	return replicas, c.checkRoom(len(replicas), room)
 }
 

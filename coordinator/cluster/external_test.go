@@ -40,7 +40,7 @@ func startServer(t *testing.T) (endpoint string, stop func()) {
 func TestExternalEtcdWithTwoBrokers(t *testing.T) {
 	endpoint, _ := startServer(t)
 	begin := func(id int32, prefix string) *Cluster {
-		c, err := Start(t.Context(), Options{Endpoints: []string{endpoint}, Prefix: prefix, BrokerID: id, DirectoryID: directory(id), Clean: true, SessionTimeout: 3 * time.Second})
+		c, err := Start(t.Context(), Options{Endpoints: []string{endpoint}, Prefix: prefix, BrokerID: id, DirectoryID: directory(id), Clean: true, MaxReplicas: 9, SessionTimeout: 3 * time.Second})
 		require.NoError(t, err)
 		return c
 	}

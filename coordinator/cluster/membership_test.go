@@ -329,7 +329,7 @@ func TestIdentityIsChecked(t *testing.T) {
 
 func TestOptionsAreCheckedTogether(t *testing.T) {
 	_, err := Start(context.Background(), Options{BrokerID: -1, Prefix: "x", SessionTimeout: time.Millisecond, PartitionsPerTopic: -1})
-	for _, what := range []string{"broker id -1", "exactly one of", `prefix "x"`, "session timeout 1ms", "partition limit -1"} {
+	for _, what := range []string{"broker id -1", "exactly one of", `prefix "x"`, "session timeout 1ms", "limit of partitions or replicas -1"} {
 		require.ErrorContains(t, err, what)
 	}
 }

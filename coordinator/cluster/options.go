@@ -40,10 +40,15 @@ type Options struct {
 	PartitionsPerBatch  int              // partitions made by one request at most; default 10,000 as in Kafka
 	PartitionsPerTopic  int              // default 100,000
 	PartitionsInCluster int              // default 200,000
+	MaxReplicas         int              // of a partition; default MaxReplicas
 
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 }
+
+// MaxReplicas is how many replicas a partition may have. Brokers do not copy records from each other yet: a second replica would count as
+// in sync and hold nothing.
+const MaxReplicas = 1
 
 const (
 	defaultSession         = 9 * time.Second
@@ -80,11 +85,12 @@ func (o Options) withDefaults() (Options, error) {
 	} else if o.SessionTimeout < 2*time.Second {
 		complain("session timeout %v: must be 2s or more", o.SessionTimeout)
 	}
-	for limit, fallback := range map[*int]int{&o.PartitionsPerBatch: 10_000, &o.PartitionsPerTopic: 100_000, &o.PartitionsInCluster: 200_000} {
+	for limit, fallback := range map[*int]int{&o.PartitionsPerBatch: 10_000, &o.PartitionsPerTopic: 100_000, &o.PartitionsInCluster: 200_000,
+		&o.MaxReplicas: MaxReplicas} {
 		if *limit == 0 {
 			*limit = fallback
 		} else if *limit < 0 {
-			complain("partition limit %d: must be positive", *limit)
+			complain("limit of partitions or replicas %d: must be positive", *limit)
 		}
 	}
 	if o.Log == nil {

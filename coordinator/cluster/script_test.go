@@ -136,7 +136,7 @@ func (c *cable) Close() error { return nil }
 func directory(id int32) uuid.ID { return uuid.ID{0: 0xff, 15: byte(id)} }
 
 func options(s Store, id int32) Options {
-	return Options{Store: s, BrokerID: id, DirectoryID: directory(id), Clean: true,
+	return Options{Store: s, BrokerID: id, DirectoryID: directory(id), Clean: true, MaxReplicas: 9,
 		Listeners: []Endpoint{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "127.0.0.1", Port: 9092 + id}}}
 }
 

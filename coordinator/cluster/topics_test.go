@@ -107,6 +107,26 @@ func TestTopicRefusalsAreKafkas(t *testing.T) {
 	})
 }
 
+// As long as nothing is copied between brokers a second replica would count as in sync and, once it led, have lost every record.
+func TestASecondReplicaIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewMemory()
+		asShipped := func(o *Options) { o.MaxReplicas = 0 }
+		c, _ := join(t, s, 1, asShipped)
+		join(t, s, 2, asShipped)
+		const message = "Unable to replicate the partition 2 time(s): this broker does not replicate yet, so at most 1 can be asked for."
+		for _, spec := range []TopicSpec{topicOf(1, 2), {Name: "t", Partitions: -1, ReplicationFactor: -1, Assignments: []Assignment{{0, []int32{1, 2}}}}} {
+			_, err := c.CreateTopic(t.Context(), spec)
+			requireRefusal(t, err, ErrReplicationFactor, message)
+		}
+		topic, err := c.CreateTopic(t.Context(), topicOf(2, 1))
+		require.NoError(t, err)
+		_, err = c.CreatePartitions(t.Context(), PartitionsSpec{Topic: "t", Count: 3, Assignments: [][]int32{{1, 2}}})
+		require.ErrorIs(t, err, ErrInvalidAssignment)
+		require.Len(t, topic.Partitions, 2)
+	})
+}
+
 func requireRefusal(t *testing.T, err, kind error, message string) {
 	t.Helper()
 	var refusal *Error
