@@ -112,19 +112,9 @@ func codeOf(err error) (code *kerr.Error, ok bool) {
 // code is what goes into an answer's error code for err: 0 for nil. An error the mapping does not know is logged here, the
 // only place, with what the handler was doing.
 func (h *handlers) code(err error, doing string, facts ...zap.Field) int16 {
-	return errorCode(h.Log, err, doing, facts...)
-}
-
-// ErrorCode is the mapping for packages that answer calls themselves: the code of an error, 0 for nil, and a line in the log
-// for one that is not known.
-func ErrorCode(log *zap.Logger) func(err error, doing string) int16 {
-	return func(err error, doing string) int16 { return errorCode(log, err, doing) }
-}
-
-func errorCode(log *zap.Logger, err error, doing string, facts ...zap.Field) int16 {
 	k, known := codeOf(err)
 	if !known {
-		log.Error("request failed with an unexpected error", append(facts, zap.String("doing", doing), zap.Error(err))...)
+		h.Log.Error("request failed with an unexpected error", append(facts, zap.String("doing", doing), zap.Error(err))...)
 	}
 	if k == nil {
 		return 0
