@@ -34,8 +34,8 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure a running broker: rate and latency percentiles"}
 	l := &load{}
 	bootstrapFlag(cmd, &l.seeds)
-	shape := func(c *cobra.Command) {
-		c.Flags().StringVar(&l.topic, "topic", "tidemark-bench", "topic to use; made when missing")
+	shape := func(c *cobra.Command, topic string) {
+		c.Flags().StringVar(&l.topic, "topic", "tidemark-bench", topic)
 		c.Flags().Int64VarP(&l.records, "records", "n", 1_000_000, "records in all")
 		c.Flags().IntVar(&l.clients, "clients", 1, "clients side by side")
 	}
@@ -43,7 +43,7 @@ func benchCommand() *cobra.Command {
 		l.out = cmd.OutOrStdout()
 		return l.produce(cmd.Context())
 	}}
-	shape(produce)
+	shape(produce, "topic to use; made when missing")
 	produce.Flags().IntVar(&l.size, "size", 100, "bytes of each value")
 	produce.Flags().Int32Var(&l.partitions, "partitions", 1, "partitions of a topic made for this")
 	produce.Flags().BoolVar(&l.sync, "sync", false, "wait for each record before the next")
@@ -52,7 +52,7 @@ func benchCommand() *cobra.Command {
 		l.out = cmd.OutOrStdout()
 		return l.consume(cmd.Context())
 	}}
-	shape(consume)
+	shape(consume, "topic to use")
 	cmd.AddCommand(produce, consume)
 	return cmd
 }
@@ -180,7 +180,10 @@ func (l *load) makeTopic(ctx context.Context) error {
 	if errors.Is(err, kerr.TopicAlreadyExists) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", l.topic, err)
+	}
+	return nil
 }
 
 // run spreads the records over clients and prints progress each second, then the score.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func dumpCommand() *cobra.Command {
 		Short: "Show segment files, indexes, producer snapshots and leader epochs, checking every checksum",
 		Long: "Show what is in a partition's files: .log, .index, .timeindex, .txnindex, .snapshot, leader-epoch-checkpoint and\n" +
 			"partition.metadata. Every batch's checksum is compared. The exit status is 1 when something is damaged.",
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("file"),
 	}
 	cmd.Flags().BoolVarP(&d.records, "records", "r", false, "print every record, not only batches")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
@@ -252,7 +253,7 @@ func (d *dumper) epochs(path string) error {
 func (d *dumper) plain(path string) error {
 	data, err := readSide(path)
 	if err == nil {
-		_, err = d.out.Write(data)
+		_, err = fmt.Fprintf(d.out, "%s\n", bytes.TrimRight(data, "\n"))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -29,4 +30,14 @@ func root() *cobra.Command {
 	})
 	cmd.AddCommand(serveCommand(), topicCommand(), dumpCommand(), benchCommand())
 	return cmd
+}
+
+// atLeastOne refuses a command without arguments, and says what is to be named.
+func atLeastOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("name at least one %s, as in `%s %s`", what, cmd.Root().Name(), strings.TrimPrefix(cmd.UseLine(), cmd.Root().Name()+" "))
+		}
+		return nil
+	}
 }

@@ -32,8 +32,8 @@ func topicCommand() *cobra.Command {
 	}
 	cmd.AddCommand(topicCreate(admin),
 		&cobra.Command{Use: "list", Short: "List topics with partitions and replicas", Args: cobra.NoArgs, RunE: admin(listTopics)},
-		&cobra.Command{Use: "describe NAME...", Short: "Show partitions, leaders, offsets and the settings that differ from the default", Args: cobra.MinimumNArgs(1), RunE: admin(describeTopics)},
-		&cobra.Command{Use: "delete NAME...", Short: "Delete topics with all their records", Args: cobra.MinimumNArgs(1), RunE: admin(deleteTopics)})
+		&cobra.Command{Use: "describe NAME...", Short: "Show partitions, leaders, offsets and the settings that differ from the default", Args: atLeastOne("topic"), RunE: admin(describeTopics)},
+		&cobra.Command{Use: "delete NAME...", Short: "Delete topics with all their records", Args: atLeastOne("topic"), RunE: admin(deleteTopics)})
 	return cmd
 }
 
@@ -43,7 +43,7 @@ func topicCreate(admin adminRun) *cobra.Command {
 	var partitions int32
 	var replicas int16
 	var configs []string
-	cmd := &cobra.Command{Use: "create NAME...", Short: "Create topics", Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{Use: "create NAME...", Short: "Create topics", Args: atLeastOne("topic")}
 	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "partitions (-1: the broker's num.partitions)")
 	cmd.Flags().Int16VarP(&replicas, "replicas", "r", -1, "copies of each partition (-1: the broker's default.replication.factor)")
 	cmd.Flags().StringArrayVarP(&configs, "config", "c", nil, "a topic setting, `name=value`, repeated")
