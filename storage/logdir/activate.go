@@ -70,15 +70,24 @@ func (d *Dir) activate() error {
 	d.mu.Lock()
 	d.flusher.Store(fl)
 	all := make([]*entry, 0, len(d.logs))
-	for _, e := range d.logs {
+	var recovered []journal.Key
+	for key, e := range d.logs {
 		if e.log != nil && e.log.Damage() == nil {
 			all = append(all, e)
+			recovered = append(recovered, key)
+		}
+	}
+	for key, f := range d.known {
+		if f.closed {
+			recovered = append(recovered, key)
 		}
 	}
 	d.mu.Unlock()
 	for _, e := range all {
 		e.join(fl)
-		if err := d.dropRescued(e.key); err != nil {
+	}
+	for _, key := range recovered {
+		if err := d.dropRescued(key); err != nil {
 			return err
 		}
 	}
@@ -109,17 +118,22 @@ func (d *Dir) recordRecovered() error {
 	b := d.kv.NewBatch()
 	d.mu.Lock()
 	for key, e := range d.logs {
-		if d.clean || e.log == nil || e.log.Damage() != nil {
+		if d.clean && !e.mended || e.log == nil || e.log.Damage() != nil {
 			continue
 		}
-		setNumber(b, key, factPoint, e.log.RecoveryPoint())
-		b.Delete(factSpace, factKey(key, factPromised))
+		putRecovered(b, key, e.log)
 	}
 	d.mu.Unlock()
 	if d.unsure.Swap(false) || !d.clean {
 		b.Set(metaSpace, []byte("settled"), nil)
 	}
 	return commit(b)
+}
+
+// putRecovered writes the facts of a log that recovery left open.
+func putRecovered(b *kv.Batch, key journal.Key, l *log.Log) {
+	setNumber(b, key, factPoint, l.RecoveryPoint())
+	b.Delete(factSpace, factKey(key, factPromised))
 }
 
 // recoverRest recovers the logs that nobody has opened, and closes them again: the journal, which is about to be declared void,

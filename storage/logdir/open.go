@@ -29,6 +29,7 @@ type entry struct {
 
 	flush   bool  // under Dir.mu
 	fresh   bool  // not among the facts before this life
+	mended  bool  // recovery changed it, or what was promised of it; the facts do not say so yet. Set before log
 	cleaned int64 // cleaner's checkpoint as recorded; used by the checkpointer only
 	point   int64 // recovery point as recorded; under Dir.points
 }
@@ -47,6 +48,7 @@ func (d *Dir) OpenLog(topic string, id uuid.ID, partition int32, cfg log.Config,
 	e.fresh = known == nil
 	l, report, err := d.openOne(e, known, cfg)
 	if err == nil && report.Damage == nil {
+		e.mended = !report.Clean
 		if err = d.enlist(e, l); err != nil {
 			_, cerr := l.Close()
 			err = errors.Join(err, cerr)
@@ -106,9 +108,14 @@ func (d *Dir) enlist(e *entry, l *log.Log) error {
 	d.points.Lock()
 	e.point = l.RecoveryPoint() // on record since the last stop, or with Activate
 	d.points.Unlock()
+	fl := d.flusher.Load()
+	if fl != nil && e.mended && !e.fresh { // else Activate does
+		if err := d.recordMended(e.key, l); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
 	e.log = l
-	fl := d.flusher.Load()
 	d.mu.Unlock()
 	if e.fresh && !d.unsure.Swap(true) && fl != nil {
 		fl.Precede(d.settleFacts)
@@ -117,6 +124,17 @@ func (d *Dir) enlist(e *entry, l *log.Log) error {
 		e.join(fl)
 	}
 	return nil
+}
+
+// recordMended makes the recovery point of a log that was recovered after Activate a fact, and what was kept for its recovery void: a
+// promise and entries of before a truncation would be believed after the next crash.
+func (d *Dir) recordMended(key journal.Key, l *log.Log) error {
+	b := d.kv.NewBatch()
+	putRecovered(b, key, l)
+	if err := commit(b); err != nil {
+		return err
+	}
+	return d.dropRescued(key)
 }
 
 // join gives the log its stream. Called once, before anything is appended.

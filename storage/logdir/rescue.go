@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 	"github.com/tidemark-mq/tidemark/storage/journal"
+	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
 // A log that is offline cannot take its journal entries in, and the journal cannot keep them for ever. They are saved in a file
@@ -78,12 +79,16 @@ func (d *Dir) preserve(key journal.Key, topic string, promised int64) error {
 	return b.Commit(true)
 }
 
-// dropRescued removes saved entries that are not needed any more: the log has taken them in, or is deleted.
+// dropRescued removes, durably, saved entries that are not needed any more: the log has taken them in, or is deleted.
 func (d *Dir) dropRescued(key journal.Key) error {
 	if !d.saved[key] {
 		return nil
 	}
-	if err := d.fs.Remove(d.rescuePath(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := d.fs.Remove(d.rescuePath(key))
+	if err == nil { // else a crash would bring them back, and with them what is truncated since
+		err = vfs.SyncDir(d.fs, d.path(rescueDir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("logdir: %w", err)
 	}
 	return nil
