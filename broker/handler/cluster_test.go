@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
@@ -148,4 +149,19 @@ func TestACoordinatorsTopicIsMadeOnceForAllKeys(t *testing.T) {
 		require.Equal(t, "COORDINATOR_NOT_AVAILABLE", named(c.ErrorCode))
 	}
 	require.Equal(t, 1, asked)
+}
+
+// A client asks again, by what it is told, when the broker it took for the controller stops.
+func TestAdminRequestsToABrokerThatHasLeftTheCluster(t *testing.T) {
+	f := newFixture(t)
+	f.topic("t", 1)
+	require.NoError(t, f.cluster.Close(t.Context()))
+	create := at(7, kmsg.NewPtrCreateTopicsRequest())
+	create.Topics = append(create.Topics, newTopicRequest("new", 1, 1))
+	code := do[*kmsg.CreateTopicsResponse](f, create).Topics[0].ErrorCode
+	require.Equal(t, "NOT_CONTROLLER", named(code))
+	require.True(t, kerr.IsRetriable(kerr.ErrorForCode(code)))
+	remove := at(5, kmsg.NewPtrDeleteTopicsRequest())
+	remove.TopicNames = []string{"t"}
+	require.Equal(t, "NOT_CONTROLLER", named(do[*kmsg.DeleteTopicsResponse](f, remove).Topics[0].ErrorCode))
 }

@@ -68,8 +68,9 @@ var codes = []struct {
 	{cluster.ErrConflict, kerr.RequestTimedOut},    // others were faster again and again: clients try once more
 	{cluster.ErrUnavailable, kerr.RequestTimedOut}, // nobody knows whether it happened, which is what this code says
 	{cluster.ErrEtcdFailed, kerr.RequestTimedOut},  // likewise; the broker is about to stop
-	{cluster.ErrFenced, kerr.BrokerNotAvailable},
-	{cluster.ErrClosed, kerr.BrokerNotAvailable},
+	// This broker stops, or is out for now: as Kafka's controllers answer what they can no longer finish. Clients ask another.
+	{cluster.ErrFenced, kerr.NotController},
+	{cluster.ErrClosed, kerr.NotController},
 
 	{config.ErrMalformed, kerr.InvalidRequest},
 	{config.ErrInvalid, kerr.InvalidConfig},

@@ -34,6 +34,8 @@ func TestEachErrorHasItsCodeAndItsWords(t *testing.T) {
 		{context.DeadlineExceeded, "REQUEST_TIMED_OUT", "<null>"},
 		{fmt.Errorf("etcd: %w", cluster.ErrUnavailable), "REQUEST_TIMED_OUT", "<null>"},
 		{fmt.Errorf("%w: disk gone", cluster.ErrEtcdFailed), "REQUEST_TIMED_OUT", "<null>"},
+		{fmt.Errorf("create: %w", cluster.ErrClosed), "NOT_CONTROLLER", "<null>"},
+		{cluster.ErrFenced, "NOT_CONTROLLER", "<null>"},
 		{fmt.Errorf("%w: x", config.ErrInvalid), "INVALID_CONFIG", config.ErrInvalid.Error() + ": x"},
 	} {
 		seen, logs := observer.New(zap.DebugLevel)
