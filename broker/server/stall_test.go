@@ -113,3 +113,25 @@ func TestReaderThatNeverReadsIsCutOff(t *testing.T) {
 	eventually(t, "cut off", func() bool { return s.Connections() == 0 })
 	require.Equal(t, 1.0, testutil.ToFloat64(s.metrics.closed.WithLabelValues("stalled")))
 }
+
+// On a real socket the file goes by sendfile, and behind other answers.
+func TestReaderThatPausesInASentFileIsLeftAlone(t *testing.T) {
+	content := pattern(16 << 20)
+	disk := diskFile(t, content)
+	s, address := startServer(t, Options{StallTimeout: 20 * time.Millisecond}, handlers{
+		kmsg.Fetch: answerWith(call.Piece{File: disk, Len: int64(len(content))}),
+	})
+	c := dial(t, address)
+	require.NoError(t, c.Conn.(*net.TCPConn).SetReadBuffer(64<<10))
+	c.send(metadata(), fetch(), fetch())
+	eventually(t, "stands still", func() bool { return stalledWriters(s) == 1 })
+	began := time.Unix(0, s.clock.now.Load())
+	eventually(t, "several sweeps past the limit", func() bool {
+		return time.Unix(0, s.clock.now.Load()).Sub(began) > 10*s.stall
+	})
+	c.expect(1)
+	for range 2 {
+		_, body := c.receive()
+		require.True(t, bytes.Equal(content, body[1+len("edge"):len(body)-len("edge")]))
+	}
+}
