@@ -12,7 +12,8 @@ import (
 )
 
 // room is how much disk the database of an embedded etcd may take. Beyond its quota etcd raises an alarm and refuses every change until an
-// operator reclaims space; here there is none, so history is given up before it comes to that, and a start reclaims what it finds.
+// operator reclaims space; here there is none, so history is given up before it comes to that; should it come to that all the same, by changes faster than
+// freed room is found again, or in an earlier life, the file is rewritten and the alarm ended.
 type room struct {
 	quota int64         // of etcd
 	slack int64         // how much may be written before history is compacted out of turn
@@ -39,6 +40,9 @@ func (s *embeddedStore) trim(log *zap.Logger) {
 			return
 		case <-s.fate.failed:
 			return
+		}
+		if err := s.reclaim(ctx); err != nil {
+			log.Warn("space of the metadata not reclaimed", zap.Error(err))
 		}
 		size := s.server.Backend().SizeInUse()
 		least = min(least, size)
