@@ -31,11 +31,12 @@ import (
 // waited for.
 type embeddedStore struct {
 	etcdStore
-	server *etcdserver.EtcdServer
-	lock   *fileutil.LockedFile
-	fate   *fate
-	room   room
-	tasks  sync.WaitGroup
+	server   *etcdserver.EtcdServer
+	lock     *fileutil.LockedFile
+	fate     *fate
+	room     room
+	tasks    sync.WaitGroup
+	stopTrim func() // ends trim and waits for it
 }
 
 var _ Store = (*embeddedStore)(nil)
@@ -105,7 +106,16 @@ func openEmbeddedWithin(ctx context.Context, dir string, within room, log *zap.L
 		return nil, fmt.Errorf("metadata directory %s: %w", dir, err)
 	}
 	s.tasks.Go(func() { s.fate.watch(s.server.StopNotify()) })
-	s.tasks.Go(func() { s.trim(log) })
+	trimming, stopTrim := context.WithCancel(context.Background())
+	trimmed := make(chan struct{})
+	s.stopTrim = func() {
+		stopTrim()
+		<-trimmed
+	}
+	go func() {
+		defer close(trimmed)
+		s.trim(trimming, log)
+	}()
 	return s, nil
 }
 
@@ -207,6 +217,7 @@ func (s *embeddedStore) Err() error { return s.fate.Err() }
 
 // Close stops the server and gives the directory free.
 func (s *embeddedStore) Close() error {
+	s.stopTrim() // it works on the database, which goes with the server
 	err := s.client.Close()
 	if errors.Is(err, context.Canceled) { // how an in-process client ends
 		err = nil

@@ -28,14 +28,14 @@ const keepUnderPressure = 100
 
 // trim compacts history out of turn when much was written since the last time: etcd's own turns come by time only, and what is compacted away is
 // room that the database file uses again.
-func (s *embeddedStore) trim(log *zap.Logger) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+func (s *embeddedStore) trim(ctx context.Context, log *zap.Logger) {
 	tick := time.NewTicker(s.room.look)
 	defer tick.Stop()
 	for least := s.server.Backend().SizeInUse(); ; {
 		select {
 		case <-tick.C:
+		case <-ctx.Done():
+			return
 		case <-s.server.StopNotify():
 			return
 		case <-s.fate.failed:
