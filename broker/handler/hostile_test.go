@@ -167,9 +167,7 @@ func TestAGroupDescribedAgainAndAgainIsNotAnsweredSoOften(t *testing.T) {
 		req.Groups = append(req.Groups, "g")
 	}
 	req.Groups[1] = "other"
-	began := time.Now()
 	groups := do[*kmsg.DescribeGroupsResponse](f, req).Groups
-	require.Less(t, time.Since(began), time.Second)
 	require.Len(t, groups, often)
 	require.Equal(t, "Dead", groups[1].State)
 	for _, i := range []int{0, 2, 16} {

@@ -63,7 +63,7 @@ func TestEmbeddedDirectoryIsHeldByOne(t *testing.T) {
 	_, err = Start(t.Context(), embeddedOptions(dir))
 	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, dir)
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), 10*time.Second, "etcd by itself waits without end")
 	require.True(t, c.Active())
 	require.NoError(t, c.Close(t.Context()))
 	c, err = Start(t.Context(), embeddedOptions(dir))
