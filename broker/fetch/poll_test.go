@@ -93,28 +93,22 @@ func TestAWaitEndsWithARecord(t *testing.T) {
 
 // What many partitions have together counts.
 func TestMinBytesCountOverAllPartitions(t *testing.T) {
-	w := newWorld(t)
-	tp := w.topic("t", 3)
-	size := int32(len(batch(1, 100)))
-	w.produce(tp, 0, 100)
-	p := w.send(waiting(asked(tp, 0, 1, 2), 3*size))
-	w.produce(tp, 1, 100)
-	require.True(t, p.waits())
-	w.produce(tp, 1, 20)
-	staysParked(t, p)
-	w.produce(tp, 2, 100)
-	require.Equal(t, fmt.Sprintf("0:%d 1:%d 2:%d", size, size+int32(len(batch(1, 20))), size), shown(p.answer()))
-}
-
-// staysParked gives a poll that must go on waiting the time to do it wrong.
-func staysParked(t *testing.T, p *pending) {
-	t.Helper()
-	for range 50 {
-		if !p.waits() {
-			require.Fail(t, "answered too early")
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tp := w.topic("t", 3)
+		size := int32(len(batch(1, 100)))
+		w.produce(tp, 0, 100)
+		p := w.send(waiting(asked(tp, 0, 1, 2), 3*size))
+		w.produce(tp, 1, 100)
+		require.True(t, p.waits())
+		w.produce(tp, 1, 20)
+		synctest.Wait()
+		require.True(t, p.waits(), "answered too early")
+		w.produce(tp, 2, 100)
+		synctest.Wait()
+		require.False(t, p.waits(), "time did not pass: the records ended the wait")
+		require.Equal(t, fmt.Sprintf("0:%d 1:%d 2:%d", size, size+int32(len(batch(1, 20))), size), shown(p.answer()))
+	})
 }
 
 // No answer holds more than its limit, so nobody waits for more.

@@ -6,8 +6,9 @@
 // A [Flusher] works in rounds. While one round is written and synced, the appends of every log collect for the next; a
 // round is one write and one fdatasync of a file whose blocks already exist, however many logs it holds. A log with much
 // new data ([Options.OwnSyncBytes] in a round) is not copied: its segment is synced itself, by a bounded pool of workers
-// that never hold up the journal's round, and that leave the disk to rounds while other logs have any (turns.go). Behind the journal the segments only sit in the page cache, until the
-// checkpointer syncs them (oldest first, spread out), has their recovery points recorded and thereby frees journal files.
+// that never hold up the journal's round, and that leave the disk to rounds while other logs have any (turns.go). Behind the
+// journal the segments only sit in the page cache, until the checkpointer syncs them (oldest first, spread out), has their
+// recovery points recorded and thereby frees journal files.
 //
 // A [Stream] is one log's end of it. Its flushed end moves only over a contiguous durable prefix: what the journal holds
 // above an own sync that is still under way counts when that sync has ended (durability rule 1). Streams of logs that do
