@@ -99,6 +99,9 @@ type Message struct {
 	Attributes []Attribute
 	Labels     []string
 	Delay      time.Duration // whole milliseconds
+	// Size is the bytes of the JSON text that the message came as; it is what limits count. 0: about what that text would take.
+	// It is not set in a Received.
+	Size int
 }
 
 // Attribute is a message's attribute; Value is JSON text of a scalar.
@@ -187,4 +190,23 @@ type Lease struct {
 	Until       time.Time
 	Deliveries  int
 	Failures    int
+}
+
+// SettleAction is what an operator does with a leased message.
+type SettleAction int8
+
+// The actions of ForcedSettle.
+const (
+	ReleaseLease    SettleAction = iota + 1 // give back; no failure
+	AcceptLease                             // done
+	DiscardLease                            // done, without success
+	DeadLetterLease                         // to the group's dead letters; not for Kafka queues, nor for what is one already
+)
+
+// ForcedSettle names a leased message and what to do with it.
+type ForcedSettle struct {
+	DeadLetters bool // it is one of the group's dead letters
+	Partition   int32
+	Offset      int64
+	Action      SettleAction
 }
