@@ -138,13 +138,18 @@ type described struct {
 	behind config.Layers // without a resource's own settings
 	shared []config.Entry
 	at     map[string]int // places in shared, by name
+	ours   []*config.Key  // settings that Kafka does not have: shown where they are set or asked for
 }
 
 func describing(t *config.Table, behind config.Layers) *described {
 	behind.Own = nil
 	d := &described{table: t, behind: behind, at: map[string]int{}}
 	for _, k := range t.Keys() {
-		d.add(behind.Describe(t, k))
+		if k.Extension {
+			d.ours = append(d.ours, k)
+		} else {
+			d.add(behind.Describe(t, k))
+		}
 	}
 	return d
 }
@@ -170,7 +175,19 @@ func (d *described) of(own map[string]string, names []string) []config.Entry {
 	for i := range entries {
 		entries[i] = d.entry(i, own)
 	}
+	for _, k := range d.ours {
+		if _, set := own[k.Name]; set {
+			entries = append(entries, d.extension(k, own))
+		}
+	}
 	return entries
+}
+
+// extension is a setting of ours.
+func (d *described) extension(k *config.Key, own map[string]string) config.Entry {
+	l := d.behind
+	l.Own = own
+	return l.Describe(d.table, k)
 }
 
 func (d *described) named(own map[string]string, names []string) []config.Entry {
@@ -180,6 +197,10 @@ func (d *described) named(own map[string]string, names []string) []config.Entry 
 		if i, known := d.at[name]; known && !seen[name] {
 			seen[name] = true
 			entries = append(entries, d.entry(i, own))
+		}
+		if i := slices.IndexFunc(d.ours, func(k *config.Key) bool { return k.Name == name }); i >= 0 && !seen[name] {
+			seen[name] = true
+			entries = append(entries, d.extension(d.ours[i], own))
 		}
 	}
 	return entries

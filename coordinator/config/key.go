@@ -49,6 +49,7 @@ type Key struct {
 	ReadOnly  bool   // only at start-up
 	Sensitive bool   // never shown
 	Inert     bool   // kept and shown, without effect on this broker
+	Extension bool   // ours, not Kafka's: shown where it is set or asked for by name
 	Synonym   string // the broker setting behind a topic's or group's default
 	Doc       string
 
