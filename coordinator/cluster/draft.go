@@ -122,6 +122,9 @@ func (d *draft) applyNamed(name string, e *Event) error {
 	if rest, found := strings.CutPrefix(name, configsDir); found {
 		return d.applyConfig(rest, e)
 	}
+	if rest, found := strings.CutPrefix(name, documentsDir); found {
+		return d.applyDocument(rest, e)
+	}
 	if rest, found := strings.CutPrefix(name, brokersDir); found {
 		return d.applyBroker(rest, e)
 	}

@@ -180,6 +180,7 @@ func (d *draft) finishLoad(old *Image) *Image {
 			d.im.configs.Set(d.owner, key, was)
 		}
 	}
+	d.im.documentKeys = newOrder(d.finishDocuments(old))
 	for _, w := range d.aside.waiting {
 		d.log.Error("topic not shown: partitions are missing", zap.String("topic", w.name), zap.Stringer("id", w.record.ID))
 	}

@@ -30,6 +30,9 @@ type Image struct {
 	folded     trie[string, string] // fold(name) -> name, of names that '.' or '_' can make collide
 	configs    trie[configKey, *configSet]
 	partitions int
+
+	documents    trie[string, *Document] // by kind/name
+	documentKeys order
 }
 
 // Broker is a registered broker: one whose lease is alive.

@@ -15,6 +15,7 @@ const (
 	topicsDir     = "topics/"
 	partitionsDir = "partitions/"
 	configsDir    = "configs/"
+	documentsDir  = "documents/"
 
 	clusterName     = "cluster"
 	featuresName    = "features"
@@ -42,6 +43,10 @@ func (k keys) partition(id uuid.ID, n int32) string {
 
 func (k keys) config(kind, name string) string {
 	return string(k) + configsDir + kind + "/" + name
+}
+
+func (k keys) document(kind, name string) string {
+	return string(k) + documentsDir + kind + "/" + name
 }
 
 // parseID reads the decimal ids of brokers and partitions as they are written: no sign, no leading zero, so that one id has one key.
