@@ -25,7 +25,9 @@ func (h *handlers) alterConfigs(c *call.Call) {
 		rr := &req.Resources[i]
 		err := errTwiceNamed
 		if !twice[i] {
-			err = h.replaceConfigs(ctx, rr, req.ValidateOnly)
+			if err = h.guardResource(c, rr.ResourceType, rr.ResourceName); err == nil {
+				err = h.replaceConfigs(ctx, rr, req.ValidateOnly)
+			}
 		}
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/protocol/private"
 )
 
 const (
@@ -24,9 +25,11 @@ const (
 func (h *handlers) autoCreate(ctx context.Context, image *cluster.Image, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, autoCreateTimeout)
 	defer cancel()
-	specs := make([]cluster.TopicSpec, min(len(names), autoCreateMost))
-	for i := range specs {
-		specs[i] = h.autoSpec(image, names[i])
+	var specs []cluster.TopicSpec
+	for _, name := range names[:min(len(names), autoCreateMost)] {
+		if !private.IsQueueTopic(name) { // a queue makes its own topics; an old client must not bring back a deleted one's
+			specs = append(specs, h.autoSpec(image, name))
+		}
 	}
 	for i, r := range h.Cluster.CreateTopics(ctx, specs) {
 		if r.Err == nil || errors.Is(r.Err, cluster.ErrTopicExists) {

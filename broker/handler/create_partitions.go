@@ -30,7 +30,9 @@ func (h *handlers) createPartitions(c *call.Call) {
 		times[rt.Topic] = 0
 		err := refuse(kerr.InvalidRequest, "Duplicate topic name.")
 		if n == 1 {
-			err = h.growTopic(ctx, rt, req.ValidateOnly)
+			if err = guardTopic(c, rt.Topic); err == nil {
+				err = h.growTopic(ctx, rt, req.ValidateOnly)
+			}
 		}
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic, out.ErrorCode = rt.Topic, h.code(err, "create partitions")

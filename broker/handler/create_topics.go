@@ -26,6 +26,11 @@ func (h *handlers) createTopics(c *call.Call) {
 	l := h.layers(h.Cluster.Image(), "")
 	settings := describing(config.Topic(), l)
 	b := planTopics(l, req)
+	for _, t := range b.topics {
+		if t.refused == nil {
+			t.refused = guardTopic(c, t.name)
+		}
+	}
 	for i, r := range b.create(ctx, h.Cluster) {
 		out := h.createdTopic(b.topics[i], r)
 		if r.Err == nil && req.Version >= 5 {

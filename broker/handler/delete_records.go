@@ -33,7 +33,10 @@ func (h *handlers) deleteRecords(c *call.Call) {
 				continue // of a partition named twice the last counts, as in Kafka
 			}
 			op := kmsg.NewDeleteRecordsResponseTopicPartition()
-			start, err := h.deleteRecordsTo(t, rp.Partition, rp.Offset)
+			start, err := int64(-1), guardTopic(c, rt.Topic)
+			if err == nil {
+				start, err = h.deleteRecordsTo(t, rp.Partition, rp.Offset)
+			}
 			op.Partition, op.LowWatermark, op.ErrorCode = rp.Partition, start, h.code(err, "delete records")
 			out.Partitions = append(out.Partitions, op)
 		}

@@ -24,6 +24,11 @@ func (h *handlers) deleteTopics(c *call.Call) {
 		doomed.refuseAll(ctx.Err())
 	default:
 		doomed.resolve(image)
+		for _, t := range doomed.topics {
+			if t.err == nil {
+				t.err = guardTopic(c, t.found.Name)
+			}
+		}
 		var ids []uuid.ID
 		for _, t := range doomed.topics {
 			if t.err == nil {

@@ -38,6 +38,7 @@ type Cluster interface {
 	CreatePartitions(context.Context, cluster.PartitionsSpec) (*cluster.Topic, error)
 	AlterConfigs(ctx context.Context, kind, name string, edit func(current map[string]string) (map[string]string, error)) error
 	AllocateProducerIDs(context.Context) (first int64, n int, err error)
+	WriteDocuments(context.Context, []cluster.DocumentCond, []cluster.DocumentOp) (revision int64, err error)
 }
 
 var _ Cluster = (*cluster.Cluster)(nil)

@@ -24,6 +24,9 @@ var ErrClosed = errors.New("request refused without an answer")
 // nothing about whether the request took effect. req must not be changed until Do returns, and after an end of ctx at all.
 func (r *Registry) Do(ctx context.Context, principal string, req kmsg.Request) (kmsg.Response, error) {
 	api := r.API(req.Key())
+	if api == nil {
+		api = r.hidden[req.Key()]
+	}
 	if api == nil || !api.Serves(req.GetVersion()) {
 		return nil, fmt.Errorf("%s version %d: %w", kmsg.NameForKey(req.Key()), req.GetVersion(), ErrNotServed)
 	}

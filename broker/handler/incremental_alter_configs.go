@@ -28,7 +28,9 @@ func (h *handlers) incrementalAlterConfigs(c *call.Call) {
 		rr := &req.Resources[i]
 		err := errTwiceNamed
 		if !twice[i] {
-			err = h.alterIncrementally(ctx, rr, req.ValidateOnly)
+			if err = h.guardResource(c, rr.ResourceType, rr.ResourceName); err == nil {
+				err = h.alterIncrementally(ctx, rr, req.ValidateOnly)
+			}
 		}
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName

@@ -97,8 +97,9 @@ func with(a call.API, change func(*call.API)) call.API {
 // Registry is the table made ready for use. It does not change after New.
 type Registry struct {
 	log    *zap.Logger
-	rows   []call.API  // by key
-	byKey  []*call.API // index is the key
+	rows   []call.API          // by key
+	byKey  []*call.API         // index is the key
+	hidden map[int16]*call.API // what only Do serves
 	answer versionsAnswer
 }
 
@@ -129,6 +130,7 @@ func New(d Deps) (*Registry, error) {
 		}
 		r.byKey[rows[i].Key] = &rows[i]
 	}
+	r.hidden = r.privateRows(h.privateTable())
 	r.answer = newVersionsAnswer(rows)
 	return r, nil
 }
