@@ -1,0 +1,22 @@
+// Package share is the lease engine at the leader of a partition: it hands out records to groups under leases, takes back what
+// became of them, and sends to the dead letters what failed too often.
+//
+// A share partition is a partition as one group reads it. Its window (package window) is loaded from the share coordinator's
+// state when it is first used and lives until this broker no longer leads the partition, the state is altered by others, or
+// nobody used it for a while. A change of the window is decided in memory, written to the state, and takes effect when it is
+// durable; changes of other ranges overlap it on the way.
+//
+// Two doors use the engine: share consumers (ShareFetch, ShareAcknowledge, with sessions), and the queue service (package
+// protocol/private), where each retrieve is a lease of its own.
+//
+// # Waiting
+//
+// A long poll stands in the lines of its partitions. When something may be acquired, the partition tries the first of its line,
+// and the next one only when that has taken what it wants or does not want it. A partition watches its log only while somebody
+// stands in its line. All leases of the engine share one timer.
+//
+// # Locks
+//
+// Engine.mu, poll.mu, partition.mu, deadlines.mu, in this order; none is held over reads of the log, over calls of State, or
+// over anything that is called back.
+package share
