@@ -175,9 +175,10 @@ func (p *planner) step(at, last int64, fresh, throttled bool) (next int64, ok bo
 		}
 		return p.put(at, last, gap), true
 	}
-	exact := p.a.Strict || throttled
-	if k != p.batch || exact {
+	if k != p.batch || p.a.Strict {
 		p.batch, p.shut = k, p.taken >= int64(p.a.MaxRecords) || p.left <= 0
+	} else if throttled {
+		p.shut = p.shut || p.left <= 0
 	}
 	last = min(last, p.a.Batches[k].Last)
 	last, f, some := p.class(at, last)
@@ -193,7 +194,7 @@ func (p *planner) step(at, last int64, fresh, throttled bool) (next int64, ok bo
 	if p.a.Strict {
 		last = min(last, clampAdd(at, int64(p.a.MaxRecords)-p.taken))
 	}
-	if exact {
+	if p.a.Strict || throttled {
 		last = min(last, clampAdd(at, p.left))
 	}
 	p.taken += last - at + 1
