@@ -1,0 +1,134 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/protocol/private"
+)
+
+// Resume goes on with what an earlier life began: it makes the topics and groups that documents say there are, and removes what is
+// marked for removal. It may run beside everything else, here and on other brokers, and may be repeated. It does what it can and
+// answers what it could not.
+func (s *Service) Resume(ctx context.Context) error {
+	var open []*queue
+	err := s.each(ctx, "", func(q *queue) error {
+		if q.unfinished() {
+			open = append(open, q)
+		}
+		return nil
+	})
+	failures := []error{err}
+	for _, q := range open {
+		if err := s.resume(ctx, q); err != nil {
+			if end := ctx.Err(); end != nil {
+				return end
+			}
+			failures = append(failures, err)
+		}
+	}
+	if err == nil {
+		failures = append(failures, s.dropOrphans(ctx))
+	}
+	return errors.Join(failures...)
+}
+
+// unfinished tells whether something of a queue is still to be made or removed.
+func (q *queue) unfinished() bool {
+	if q.Deleting || q.Topic.IsZero() {
+		return true
+	}
+	for _, g := range q.groups {
+		if g.Deleting || !g.Ready {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Service) resume(ctx context.Context, q *queue) error {
+	s.log.Info("going on with a queue", zap.String("queue", q.docName()), zap.Bool("deleting", q.Deleting))
+	if q.Deleting {
+		return s.removeQueue(ctx, q)
+	}
+	var err error
+	if q.Topic.IsZero() {
+		q, err = s.complete(ctx, q)
+	}
+	if err == nil {
+		q, err = s.completeGroups(ctx, q)
+	}
+	if err == nil {
+		var doomed []string
+		for _, g := range q.groups {
+			if g.Deleting {
+				doomed = append(doomed, g.ID)
+			}
+		}
+		if len(doomed) > 0 {
+			err = s.removeGroups(ctx, q, doomed)
+		}
+	}
+	var gone *Error
+	if errors.As(err, &gone) && gone.Code == CodeQueueNotFound { // somebody deleted it meanwhile
+		return nil
+	}
+	return err
+}
+
+// dropOrphans removes topics of dead letters whose queue is there and whose group is not: the broker may have made one while its
+// group was being deleted. Topics of queues are never removed by their names alone.
+func (s *Service) dropOrphans(ctx context.Context) error {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version, req.AllowAutoTopicCreation = 12, false // no topics named: all
+	m, err := ask[*kmsg.MetadataResponse](ctx, s, req)
+	if err != nil {
+		return err
+	}
+	var orphans []string
+	for i := range m.Topics {
+		name := text(m.Topics[i].Topic)
+		if !private.IsQueueTopic(name) {
+			continue
+		}
+		orphan, err := s.isOrphan(ctx, name)
+		if err != nil {
+			return err
+		}
+		if orphan {
+			orphans = append(orphans, name)
+		}
+	}
+	err = s.deleteTopics(ctx, orphans)
+	if isRefusal(err, kerr.UnknownTopicOrPartition) {
+		return nil
+	}
+	return err
+}
+
+// isOrphan tells whether a topic is one of dead letters whose queue does not know the group.
+func (s *Service) isOrphan(ctx context.Context, name string) (bool, error) {
+	const idLength, mark = 36, "-dlq-"
+	at := len(name) - len(mark) - len("g-") - idLength
+	if at < len("q-p-")+idLength || name[at:at+len(mark)] != mark {
+		return false, nil
+	}
+	source, group := name[:at], name[at+len(mark):]
+	id := source[len(source)-idLength:]
+	project := strings.TrimSuffix(source[len("q-"):len(source)-idLength], "-")
+	q, err := s.read(ctx, project, id)
+	if err != nil || q == nil || q.Deleting {
+		return false, err
+	}
+	for _, g := range q.groups {
+		if g.ID == group {
+			return false, nil
+		}
+	}
+	return true, nil
+}
