@@ -1,0 +1,250 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tidemark-mq/tidemark/dmsext/queue"
+)
+
+// poll is one retrieval while it waits. It holds nothing of the request that asked, so that the request may go.
+type poll struct {
+	server                *Server
+	tally                 *tally
+	id                    string // of the request
+	began                 time.Time
+	project, queue, group string
+	want                  queue.Receive
+	cancel                context.CancelFunc
+
+	done     chan struct{} // closed when there is an answer and the poll is not parked
+	received []queue.Received
+	err      error
+
+	mu       sync.Mutex
+	finished bool // there is an answer
+
+	// Of a parked poll.
+	conn    *conn
+	last    bool          // the connection ends with this answer
+	watched chan struct{} // closed when nobody reads from conn any more
+	gone    bool          // the client is; read after watched is closed
+	ending  bool          // there is an answer; guarded by mu
+}
+
+// poll waits for messages, at first in the request's own goroutine. What waits long is parked and answered without the
+// exchange.
+func (x *exchange) poll(want queue.Receive) (int, error) {
+	if err := x.tooManyPolls(); err != nil {
+		return 0, err
+	}
+	s := x.server
+	p := &poll{server: s, tally: x.route.tally, id: x.id, began: x.began, want: want, done: make(chan struct{}),
+		project: strings.Clone(x.project), queue: strings.Clone(x.queue), group: strings.Clone(x.group)}
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(s.ctx)
+	s.polls.Add(1)
+	if !s.begin(func() { p.run(ctx) }) {
+		s.polls.Add(-1)
+		p.cancel()
+		return x.ended(nil, nil)
+	}
+	park := time.NewTimer(s.limits.ParkAfter)
+	defer park.Stop()
+	asleep := park.C
+	if x.conn == nil || s.limits.ParkAfter < 0 || !x.r.ProtoAtLeast(1, 1) {
+		asleep = nil
+	}
+	for {
+		select {
+		case <-p.done:
+			return x.ended(p.received, p.err)
+		case <-asleep:
+			if x.park(p) {
+				return 0, nil
+			}
+			asleep = nil
+		case <-x.r.Context().Done():
+			p.cancel()
+			<-p.done
+			return x.ended(p.received, p.err)
+		}
+	}
+}
+
+// begin runs f in a goroutine that Stop waits for; false: the server is stopped.
+func (s *Server) begin(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.goroutines.Go(f)
+	return true
+}
+
+// ended answers a poll that was not parked.
+func (x *exchange) ended(received []queue.Received, err error) (int, error) {
+	if err != nil {
+		if x.server.ctx.Err() == nil || !interrupted(err) {
+			return 0, err
+		}
+		received = nil // the server stops: nothing has come
+	}
+	x.answer.b = appendReceived(slices.Grow(x.answer.b, receivedSize(received)), received)
+	return answered, nil
+}
+
+// run asks the queue, and answers itself if the poll was parked meanwhile.
+func (p *poll) run(ctx context.Context) {
+	s := p.server
+	defer s.polls.Add(-1)
+	defer p.cancel()
+	p.received, p.err = s.queues.Receive(ctx, p.project, p.queue, p.group, p.want)
+	p.mu.Lock()
+	p.finished = true
+	parked := p.conn != nil
+	p.mu.Unlock()
+	if !parked {
+		close(p.done)
+		return
+	}
+	p.finish()
+}
+
+// park takes the connection from net/http and leaves it to the poll; false: net/http keeps it.
+func (x *exchange) park(p *poll) bool {
+	raw, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return false
+	}
+	s := x.server
+	c := x.conn
+	if raw != c { // a wrapper of somebody else's: it can not come back, so it ends with this answer
+		p.last = true
+	}
+	if n := buffered.Reader.Buffered(); n > 0 {
+		begun, _ := buffered.Reader.Peek(n)
+		c.pending = append(begun[:n:n], c.pending...)
+	}
+	p.last = p.last || x.r.Close
+	p.watched = make(chan struct{})
+	s.metrics.parked.Inc()
+	s.mu.Lock()
+	s.parked[p] = struct{}{}
+	s.mu.Unlock()
+
+	p.mu.Lock()
+	p.conn = c
+	finished := p.finished
+	p.mu.Unlock()
+	if finished || len(c.pending) > 0 || !s.begin(p.watch) {
+		close(p.watched)
+	}
+	if finished {
+		p.finish()
+	}
+	return true
+}
+
+// watch waits for the client to leave. What it sends instead belongs to its next request.
+func (p *poll) watch() {
+	defer close(p.watched)
+	one := make([]byte, 1)
+	n, err := p.conn.Conn.Read(one)
+	if n > 0 {
+		p.conn.pending = one
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && !p.ending {
+		p.gone = true
+		p.cancel()
+	}
+}
+
+// finish answers a parked poll and gives its connection back.
+func (p *poll) finish() {
+	s, c := p.server, p.conn
+	p.mu.Lock()
+	p.ending = true
+	p.mu.Unlock()
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // ends watch
+	<-p.watched
+	_ = c.SetReadDeadline(time.Time{})
+	s.mu.Lock()
+	delete(s.parked, p)
+	s.mu.Unlock()
+
+	stopping := s.ctx.Err() != nil
+	p.last = p.last || stopping
+	status := p.write(stopping)
+	if status == 0 || p.last {
+		_ = c.Close()
+		return
+	}
+	c.from.hand(c)
+}
+
+// write sends the answer and gives its status; 0: the client is gone.
+func (p *poll) write(stopping bool) int {
+	s := p.server
+	status, body := answered, []byte(nil)
+	var after string
+	switch {
+	case p.gone:
+		p.tally.count(statusGone, time.Since(p.began))
+		return 0
+	case p.err == nil, stopping && interrupted(p.err):
+		body = appendReceived(make([]byte, 0, receivedSize(p.received)), p.received)
+	default:
+		e, known := failure(p.err)
+		if !known {
+			s.log.Error("HTTP request failed", zap.String("request_id", p.id), zap.String("call", p.tally.name), zap.Error(p.err))
+		}
+		status, after = e.Status, retryAfter(e)
+		body = appendError(nil, e, p.id)
+	}
+	_ = p.conn.SetWriteDeadline(time.Now().Add(s.limits.WriteTime))
+	_, err := p.conn.Write(append(p.head(status, len(body), after), body...))
+	_ = p.conn.SetWriteDeadline(time.Time{})
+	took := time.Since(p.began)
+	p.tally.count(status, took)
+	if s.log.Core().Enabled(zap.DebugLevel) {
+		s.log.Debug("HTTP request", zap.String("request_id", p.id), zap.String("call", p.tally.name), zap.Int("status", status), zap.Bool("parked", true),
+			zap.Duration("took", took), zap.Stringer("client", p.conn.RemoteAddr()), zap.Int("bytes_out", len(body)), zap.Error(err))
+	}
+	if err != nil {
+		return 0
+	}
+	return status
+}
+
+// statusGone counts requests whose client did not wait for the answer.
+const statusGone = 499
+
+// head is an answer's status line and headers.
+func (p *poll) head(status, length int, retryAfter string) []byte {
+	b := make([]byte, 0, 256+length)
+	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(status), 10)
+	b = append(append(b, ' '), http.StatusText(status)...)
+	b = append(b, "\r\nContent-Type: application/json\r\nDate: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(append(b, "\r\nX-Request-Id: "...), p.id...)
+	if retryAfter != "" {
+		b = append(append(b, "\r\nRetry-After: "...), retryAfter...)
+	}
+	if p.last {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(length), 10)
+	return append(b, "\r\n\r\n"...)
+}

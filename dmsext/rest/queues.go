@@ -1,0 +1,194 @@
+package rest
+
+import (
+	"math"
+	"net/http"
+
+	"github.com/tidemark-mq/tidemark/dmsext/queue"
+)
+
+// Ranges of section 2.1 that have to be known where absent and 0 are still two things. The queues check the rest.
+const (
+	mostConsumes       = 100
+	mostRetentionHours = 72
+)
+
+// createQueue is POST queues (2.1). partitions and retry_backoff are ours: the vendor's clients do not send them.
+func (x *exchange) createQueue() (int, error) {
+	body, err := document(x.in)
+	if err != nil {
+		return 0, controlBody.wrap(err)
+	}
+	q, err := newQueue(body)
+	if err != nil {
+		return 0, controlBody.wrap(err)
+	}
+	made, err := x.server.queues.CreateQueue(x.r.Context(), x.project, q)
+	if err != nil {
+		return 0, err
+	}
+	a := &x.answer
+	a.open('{')
+	a.text("id", made.ID)
+	a.text("name", made.Name)
+	if made.KafkaTopic != "" {
+		a.text("kafka_topic", made.KafkaTopic)
+	}
+	a.close('}')
+	return http.StatusCreated, nil
+}
+
+func newQueue(body object) (q queue.NewQueue, err error) {
+	if q.Name, _, err = body.text("name"); err != nil {
+		return q, err
+	}
+	mode, given, err := body.text("queue_mode")
+	switch {
+	case err != nil:
+		return q, err
+	case given && mode == "":
+		return q, shape("queue_mode is empty")
+	case !given:
+		mode = string(queue.Normal)
+	}
+	q.Mode = queue.Mode(mode)
+	if text, given, err := body.text("description"); err != nil {
+		return q, err
+	} else if given {
+		q.Description = &text
+	}
+	if err = redrive(body, &q); err != nil {
+		return q, err
+	}
+	if raw, given := body.get("retention_hours"); given {
+		n, whole := integerOf(raw)
+		if !whole || n < 1 || n > mostRetentionHours {
+			return q, refuse(queue.CodeRetention, "The value of retention_hours must be an integer from 1 to %d, not %s.", mostRetentionHours, clip(string(raw)))
+		}
+		q.RetentionHours = int(n)
+	}
+	if raw, given := body.get("partitions"); given {
+		n, whole := integerOf(raw)
+		if !whole || n < 1 || n > math.MaxInt32 {
+			return q, shape("partitions must be a positive integer, not %s", clip(string(raw)))
+		}
+		q.Partitions = int(n)
+	}
+	q.RetryBackoff, _, err = body.text("retry_backoff")
+	return q, err
+}
+
+// redrive reads redrive_policy and max_consume_count, which counts only with it: clients send it as 0 without.
+func redrive(body object, q *queue.NewQueue) error {
+	policy, given, err := body.text("redrive_policy")
+	if err != nil || !given || policy == "disable" {
+		return err
+	}
+	if policy != "enable" {
+		return shape("redrive_policy must be enable or disable, not %q", clip(policy))
+	}
+	raw, given := body.get("max_consume_count")
+	if !given {
+		return refuse(queue.CodeMaxConsumeCount, "With redrive_policy, max_consume_count must be given, an integer from 1 to %d.", mostConsumes)
+	}
+	n, whole := integerOf(raw)
+	if !whole || n < 1 || n > mostConsumes {
+		return refuse(queue.CodeMaxConsumeCount, "The value of max_consume_count must be an integer from 1 to %d, not %s.", mostConsumes, clip(string(raw)))
+	}
+	q.Redrive, q.MaxConsumeCount = true, int(n)
+	return nil
+}
+
+// listQueues is GET queues (2.2). include_messages_num is read and has no effect: the number is always told (D18).
+func (x *exchange) listQueues() (int, error) {
+	var deadLetters, counts bool
+	if err := readQuery(x.r.URL.RawQuery, flag("include_deadletter", &deadLetters), flag("include_messages_num", &counts)); err != nil {
+		return 0, err
+	}
+	queues, err := x.server.queues.Queues(x.r.Context(), x.project)
+	if err != nil {
+		return 0, err
+	}
+	a := &x.answer
+	a.open('{')
+	a.integer("total", int64(len(queues)))
+	a.begin("queues", '[')
+	for i := range queues {
+		a.queue(&queues[i], deadLetters, false)
+	}
+	a.close(']').close('}')
+	return http.StatusOK, nil
+}
+
+// showQueue is GET queues/{queue_id} (2.3).
+func (x *exchange) showQueue() (int, error) {
+	var deadLetters bool
+	if err := readQuery(x.r.URL.RawQuery, flag("include_deadletter", &deadLetters)); err != nil {
+		return 0, err
+	}
+	q, err := x.server.queues.Queue(x.r.Context(), x.project, x.queue)
+	if err != nil {
+		return 0, err
+	}
+	x.answer.queue(&q, deadLetters, true)
+	return http.StatusOK, nil
+}
+
+// deleteQueue is DELETE queues/{queue_id} (2.4).
+func (x *exchange) deleteQueue() (int, error) {
+	return http.StatusNoContent, x.server.queues.DeleteQueue(x.r.Context(), x.project, x.queue)
+}
+
+// queue appends a queue; topic tells whether with its Kafka topic.
+func (a *answer) queue(q *queue.Queue, deadLetters, topic bool) {
+	a.open('{')
+	a.text("id", q.ID)
+	a.text("name", q.Name)
+	if q.Description == nil {
+		a.null("description")
+	} else {
+		a.text("description", *q.Description)
+	}
+	a.text("queue_mode", string(q.Mode))
+	a.integer("reservation", int64(q.Retention.Minutes()))
+	a.integer("created", q.Created.UnixMilli())
+	a.integer("eff_date", q.Created.UnixMilli())
+	a.integer("max_msg_size_byte", int64(q.MaxMessageBytes))
+	a.integer("produced_messages", q.Messages)
+	if deadLetters && !q.Mode.Kafka() {
+		a.text("redrive_policy", policyOf(q))
+		a.integer("max_consume_count", int64(q.MaxConsumeCount))
+	}
+	a.integer("group_count", int64(q.Groups))
+	if topic && q.KafkaTopic != "" {
+		a.text("kafka_topic", q.KafkaTopic)
+	}
+	a.close('}')
+}
+
+func policyOf(q *queue.Queue) string {
+	if q.Redrive {
+		return "enable"
+	}
+	return "disable"
+}
+
+// showQuotas is GET quotas/dms, in v2 GET quotas (6).
+func (x *exchange) showQuotas() (int, error) {
+	q, err := x.server.queues.Quota(x.r.Context(), x.project)
+	if err != nil {
+		return 0, err
+	}
+	a := &x.answer
+	a.open('{')
+	a.begin("quotas", '{')
+	a.begin("resources", '[')
+	a.open('{')
+	a.text("type", "queue")
+	a.integer("quota", int64(q.Limit))
+	a.integer("used", int64(q.Used))
+	a.integer("min", int64(q.Min))
+	a.integer("max", int64(q.Max))
+	a.close('}').close(']').close('}').close('}')
+	return http.StatusOK, nil
+}
