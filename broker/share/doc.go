@@ -17,6 +17,6 @@
 //
 // # Locks
 //
-// Engine.mu, poll.mu, partition.mu, deadlines.mu, in this order; none is held over reads of the log, over calls of State, or
-// over anything that is called back.
+// A poll's lock and a partition's are never held together. Within either, the engine's table, its deadlines and a log's watchers may be
+// locked. No lock is held over reads of the log, over calls of State, or over anything that is called back.
 package share

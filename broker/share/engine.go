@@ -2,7 +2,9 @@ package share
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +13,7 @@ import (
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/share"
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
 // State keeps what became of records; *share.Service (coordinator/share) is one. Each done is called once, from any goroutine,
@@ -35,7 +38,7 @@ type Options struct {
 	// ProducerIDs answers one producer id that nobody has.
 	ProducerIDs func(context.Context) (int64, error)
 	// Delayed is how many messages wait to enter a topic; nil: none ever do.
-	Delayed func(ctx context.Context, topic [16]byte) (int64, error)
+	Delayed func(ctx context.Context, topic uuid.ID) (int64, error)
 	Log     *zap.Logger
 	Metrics prometheus.Registerer // nil: none
 }
@@ -45,39 +48,219 @@ type Engine struct {
 	o       Options
 	metrics *metrics
 	clock   deadlines
+	waiting atomic.Int64 // polls that are parked
+	answers atomic.Int64 // counts answers with records, for the turns of partitions
+	ctx     context.Context
+	end     context.CancelFunc
+	work    atomic.Int64  // polls, goroutines and callbacks under way
+	quiet   chan struct{} // hears that work fell to 0
+	closed  atomic.Bool
 
-	mu struct {
-		sync.Mutex
-		parts  map[share.Key]*partition
-		closed bool
-		work   int           // goroutines and callbacks under way
-		none   chan struct{} // closed when work falls to 0 after Close began
-	}
+	mu    sync.Mutex
+	parts map[share.Key]*partition // guarded by mu
 }
 
 // idleAfter is how long a window is kept that nobody uses: no lease runs, nobody waits.
 const idleAfter = 5 * time.Minute
 
 // New makes an engine without partitions.
-func New(o Options) (*Engine, error) { panic("soon") }
+func New(o Options) (*Engine, error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	e := &Engine{o: o, quiet: make(chan struct{}, 1), parts: map[share.Key]*partition{}}
+	e.ctx, e.end = context.WithCancel(context.Background())
+	e.clock.due, e.clock.enter, e.clock.leave = (*partition).due, e.enter, e.leave
+	var err error
+	if e.metrics, err = newMetrics(e, o.Metrics); err != nil {
+		return nil, fmt.Errorf("metrics of the lease engine: %w", err)
+	}
+	return e, nil
+}
 
-// start begins a poll. With a time that is up already there is one attempt, the final one, with all places ready.
-func (e *Engine) start(p *poll) { panic("soon") }
+// enter begins a piece of work that Close waits for; false: the engine is closed.
+func (e *Engine) enter() bool {
+	e.work.Add(1)
+	if e.closed.Load() {
+		e.leave()
+		return false
+	}
+	return true
+}
+
+// enterLate is enter for what follows from work that has begun, also while the engine closes.
+func (e *Engine) enterLate() { e.work.Add(1) }
+
+// leave ends a piece of work.
+func (e *Engine) leave() {
+	if e.work.Add(-1) == 0 {
+		select {
+		case e.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// spawn runs fn in a goroutine that Close waits for.
+func (e *Engine) spawn(fn func()) {
+	e.enterLate()
+	go func() {
+		defer e.leave()
+		fn()
+	}()
+}
+
+// loaded is how many share partitions are in use.
+func (e *Engine) loaded() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.parts)
+}
+
+// inUse is the share partition, if it is in use and loaded; nil otherwise.
+func (e *Engine) inUse(k share.Key) *partition {
+	e.mu.Lock()
+	p := e.parts[k]
+	e.mu.Unlock()
+	if p == nil || p.stale() || !p.ready() {
+		return nil
+	}
+	return p
+}
 
 // partition finds a share partition that is in use, or loads it. done is called once, perhaps before it returns. Errors: see code.
-func (e *Engine) partition(k share.Key, done func(*partition, error)) { panic("soon") }
+func (e *Engine) partition(k share.Key, done func(*partition, error)) {
+	for {
+		e.mu.Lock()
+		if e.closed.Load() {
+			e.mu.Unlock()
+			done(nil, errStopped)
+			return
+		}
+		p := e.parts[k]
+		if p == nil {
+			break
+		}
+		e.mu.Unlock()
+		if !p.stale() {
+			p.whenLoaded(done)
+			return
+		}
+		p.stop(errNotLeader)
+	}
+	// Engine.mu is held.
+	part, err := e.o.Replicas.Partition(k.Topic, k.Partition)
+	if err == nil {
+		err = e.leads(part)
+	} else {
+		err = e.absent(k, err)
+	}
+	if err != nil {
+		e.mu.Unlock()
+		done(nil, err)
+		return
+	}
+	p := newPartition(e, k, part)
+	e.parts[k] = p
+	e.mu.Unlock()
+	p.whenLoaded(done)
+	p.load()
+}
 
-// code is the Kafka error for an error of this package or of what it stands on, with a message for whoever gets one.
-func (e *Engine) code(err error, doing string) (code int16, message string) { panic("soon") }
+// leads answers why a partition can not be used as leader by its image; whether the broker is fenced, reads tell.
+func (e *Engine) leads(part *replica.Partition) error {
+	leader, _ := part.Leader()
+	switch {
+	case part.Closed():
+		return fmt.Errorf("%w: closed", replica.ErrNotLeader)
+	case leader != e.o.BrokerID:
+		return replica.ErrNotLeader
+	}
+	return nil
+}
 
-// Apply follows the metadata; it is cluster.OnChange's callback. Polls hear of other settings, windows of deleted topics go.
-func (e *Engine) Apply(old, now *cluster.Image) { panic("soon") }
+// absent tells a partition that another broker holds from one that does not exist.
+func (e *Engine) absent(k share.Key, err error) error {
+	t := e.o.Image().TopicByID(k.Topic)
+	if t != nil && k.Partition >= 0 && int(k.Partition) < len(t.Partitions) {
+		return replica.ErrNotLeader
+	}
+	return err
+}
 
-// Forget drops the window of a share partition whose state was altered or deleted.
-func (e *Engine) Forget(k share.Key) { panic("soon") }
+// remove takes a partition that is over out of the table.
+func (e *Engine) remove(p *partition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.parts[p.key] == p {
+		delete(e.parts, p.key)
+	}
+}
 
-// Close ends all that waits and waits, within ctx, until nothing of the engine runs.
-func (e *Engine) Close(ctx context.Context) error { panic("soon") }
+// all is every partition in use for which keep answers true.
+func (e *Engine) all(keep func(*partition) bool) (out []*partition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.parts {
+		if keep(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
 
-type metrics struct{}
-type deadlines struct{}
+// Apply follows the metadata; it is cluster.OnChange's callback, behind the replicas'. Windows of deleted topics and of partitions
+// that others lead now are dropped, and who waits hears of other settings.
+func (e *Engine) Apply(old, now *cluster.Image) {
+	gone, led, groups, everyone := false, false, map[string]bool{}, false
+	for was, is := range now.TopicChanges(old) {
+		gone, led = gone || is == nil, led || was != nil
+	}
+	for kind, name := range now.ConfigChanges(old) {
+		if kind == "group" {
+			groups[name] = true
+		}
+		everyone = everyone || kind == "broker"
+	}
+	if gone || led {
+		for _, p := range e.all((*partition).stale) {
+			p.stop(errNotLeader)
+		}
+	}
+	if len(groups) == 0 && !everyone {
+		return
+	}
+	for _, p := range e.all(func(p *partition) bool { return everyone || groups[p.key.Group] }) {
+		p.news()
+	}
+}
+
+// Forget drops the window of a share partition whose state was altered or deleted; who waits for it goes on with what is kept now.
+func (e *Engine) Forget(k share.Key) {
+	e.mu.Lock()
+	p := e.parts[k]
+	e.mu.Unlock()
+	if p != nil {
+		p.stop(errForgotten)
+	}
+}
+
+// Close ends all that waits, with NOT_LEADER_OR_FOLLOWER, and waits, within ctx, until nothing of the engine runs. The state it
+// stands on must still answer.
+func (e *Engine) Close(ctx context.Context) error {
+	e.closed.Store(true)
+	e.end()
+	e.clock.stop()
+	for _, p := range e.all(func(*partition) bool { return true }) {
+		p.stop(errStopped)
+	}
+	defer e.metrics.close()
+	for e.work.Load() > 0 {
+		select {
+		case <-e.quiet:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}

@@ -1,43 +1,303 @@
 package share
 
 import (
+	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/broker/share/window"
 	"github.com/tidemark-mq/tidemark/coordinator/share"
 )
 
-// partition is one share partition in use, for as long as this broker leads the partition in one epoch.
+// partition is one share partition in use, for as long as this broker leads the partition in one epoch. It ends by stop; who
+// asks again then gets another.
 type partition struct {
-	e     *Engine
-	key   share.Key
-	part  *replica.Partition
-	epoch int32 // leader epoch
+	e        *Engine
+	key      share.Key
+	part     *replica.Partition
+	epoch    int32        // leader epoch
+	deadline deadline     // guarded by e.clock.mu
+	answered atomic.Int64 // Engine.answers as of its last answer with records
+	over     atomic.Bool  // mu.why is set
 
 	mu struct {
 		sync.Mutex
-		window *window.Window
-		why    error // it is over, and why; nil: in use
+		settings   *settings
+		window     *window.Window // nil until it is loaded
+		stateEpoch int32
+		why        error                     // it is over, and why
+		loaded     []func(*partition, error) // who waits for the load
+		writes     int                       // changes on the way
+		hold       time.Time                 // nothing is tried before: the state refused
+		failed     int                       // times in a row that it did
+		used       time.Time                 // the last time that somebody asked
+		line       line
+		dead       deadLetters
 	}
 }
 
-// spot is a poll's place in a partition's line.
-type spot struct {
-	prev, next *spot
+func newPartition(e *Engine, k share.Key, part *replica.Partition) *partition {
+	p := &partition{e: e, key: k, part: part, epoch: part.Epoch()}
+	p.mu.used = time.Now()
+	return p
 }
 
-// glance is about how many bytes of the log, up to limit, hold records that may be acquired now; nothing is acquired. Errors as
-// acquire's.
-func (p *partition) glance(limit int) (int, error) { panic("soon") }
+// stale tells that the partition can not be used any more, from what can be seen without a lock.
+func (p *partition) stale() bool {
+	return p.over.Load() || p.part.Closed() || p.part.Epoch() != p.epoch || p.e.leads(p.part) != nil
+}
 
-// acquire takes records for a holder. done is called once, perhaps before it returns, when the records may leave.
-func (p *partition) acquire(a acquire, done func(acquired, error)) { panic("soon") }
+// ready tells whether it is loaded and in use.
+func (p *partition) ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.why == nil && p.mu.window != nil
+}
+
+// stop ends the partition: it leaves the table, and who waits for it looks for another.
+func (p *partition) stop(why error) {
+	p.mu.Lock()
+	if p.mu.why != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.mu.why = why
+	p.over.Store(true)
+	loaded := p.mu.loaded
+	p.mu.loaded = nil
+	stood := p.disbandLocked()
+	p.mu.Unlock()
+	p.e.clock.put(p, time.Time{})
+	p.e.remove(p)
+	for _, done := range loaded {
+		done(nil, why)
+	}
+	for _, pl := range stood {
+		pl.poll.lost(pl)
+	}
+}
+
+// enter locks the partition for somebody who uses it. The error: it is over. The caller calls leave otherwise.
+func (p *partition) enter() (time.Time, error) {
+	if !p.over.Load() && p.stale() {
+		p.stop(errNotLeader)
+	}
+	p.mu.Lock()
+	if p.mu.why != nil {
+		p.mu.Unlock()
+		return time.Time{}, p.mu.why
+	}
+	now := time.Now()
+	p.mu.used = now
+	p.mu.settings = p.e.settings(p.key.Group, p.mu.settings)
+	return now, nil
+}
+
+// leave unlocks the partition and sees to what follows from a change of it: its next deadline, who is to be tried next, dead
+// letters.
+func (p *partition) leave() {
+	if p.mu.why != nil || p.mu.window == nil {
+		p.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	next := p.callLocked(now)
+	p.e.clock.put(p, p.deadlineLocked(now))
+	bury := p.buryLocked(now)
+	p.mu.Unlock()
+	if bury {
+		p.e.spawn(p.bury)
+	}
+	p.call(next)
+}
+
+// deadlineLocked is when due is to be called.
+func (p *partition) deadlineLocked(now time.Time) time.Time {
+	at := p.mu.used.Add(idleAfter)
+	sooner := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
+	}
+	next := p.mu.window.Deadline()
+	if !next.IsZero() && next.Before(p.mu.hold) {
+		next = p.mu.hold
+	}
+	sooner(next)
+	if !p.mu.line.empty() && p.mu.hold.After(now) {
+		sooner(p.mu.hold)
+	}
+	sooner(p.mu.dead.retry)
+	return at
+}
+
+// due does what a deadline stands for: it ends leases and back-offs, tries again what failed, and drops a window that nobody uses.
+func (p *partition) due() {
+	p.mu.Lock()
+	idle := p.mu.why == nil && p.mu.window != nil && p.idleLocked(time.Now())
+	p.mu.Unlock()
+	if idle {
+		p.stop(errForgotten)
+		return
+	}
+	used := p.lastUsed()
+	now, err := p.enter()
+	if err != nil {
+		return
+	}
+	p.mu.used = used // the clock does not count
+	var c *window.Change
+	if !p.mu.hold.After(now) {
+		c = p.mu.window.Expire(now, p.mu.settings.limits)
+	}
+	p.sendLocked(c, func(err error) {
+		if err == nil {
+			p.e.metrics.expired.Add(float64(offsets(c)))
+		}
+	})
+}
+
+func (p *partition) lastUsed() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.used
+}
+
+// idleLocked tells whether the window may be dropped: all that it knows is in the state.
+func (p *partition) idleLocked(now time.Time) bool {
+	return now.Sub(p.mu.used) >= idleAfter && p.mu.writes == 0 && p.mu.line.empty() && p.mu.window.InFlight() == 0 && !p.mu.dead.busy
+}
+
+// news tells that something changed outside: the log, or the settings.
+func (p *partition) news() {
+	used := p.lastUsed()
+	if _, err := p.enter(); err != nil {
+		return
+	}
+	p.mu.used = used
+	p.mu.line.version++
+	p.leave()
+}
+
+// PartitionChanged implements replica.Watcher, while somebody waits.
+func (p *partition) PartitionChanged(*replica.Partition) { p.news() }
+
+// offsets is how many a change is about.
+func offsets(c *window.Change) (n int64) {
+	if c == nil {
+		return 0
+	}
+	for i := range c.Batches {
+		n += c.Batches[i].Last - c.Batches[i].First + 1
+	}
+	return n
+}
 
 // settle does what a holder says of its records, all of it or, with an error, nothing. done is called once, perhaps before it
-// returns, when it is durable. Errors wrap window.ErrState, window.ErrRange, or are as acquire's: see Engine.code.
-func (p *partition) settle(holder string, actions []window.Action, done func(error)) { panic("soon") }
+// returns, when it is durable. Errors wrap window.ErrState or window.ErrRange, or are as acquire's: see Engine.code.
+func (p *partition) settle(holder string, actions []window.Action, done func(error)) {
+	now, err := p.enter()
+	if err != nil {
+		done(err)
+		return
+	}
+	c, err := p.mu.window.Settle(holder, actions, now, p.mu.settings.limits)
+	if err != nil {
+		p.leave()
+		done(fmt.Errorf("%v: %w", p.key, err))
+		return
+	}
+	p.sendLocked(c, func(err error) {
+		if err == nil {
+			p.e.metrics.settled.Add(float64(offsets(c)))
+		}
+		done(err)
+	})
+}
 
 // release gives back all that a holder holds: its session is over. done is called once, perhaps before it returns, when that is
 // durable or cannot be, in which case the leases run out by themselves.
-func (p *partition) release(holder string, done func()) { panic("soon") }
+func (p *partition) release(holder string, done func()) {
+	now, err := p.enter()
+	if err != nil {
+		done()
+		return
+	}
+	p.sendLocked(p.mu.window.ReleaseHolder(holder, now, p.mu.settings.limits), func(error) { done() })
+}
+
+// rejection is what a share consumer's reject comes to: with dead letters it is one (KIP-1191).
+func (p *partition) rejection() window.Kind {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.settings != nil && p.mu.settings.limits.DeadLetter {
+		return window.DeadLetter
+	}
+	return window.Reject
+}
+
+// sendLocked unlocks the partition, makes a change durable, and then calls done. A nil change is durable.
+func (p *partition) sendLocked(c *window.Change, done func(error)) {
+	if c == nil {
+		p.leave()
+		done(nil)
+		return
+	}
+	w := p.writeLocked(c)
+	p.leave()
+	p.send(c, w, done)
+}
+
+// writeLocked counts a change as on the way and says how it is written.
+func (p *partition) writeLocked(c *window.Change) *share.Write {
+	p.mu.writes++
+	return &share.Write{Key: p.key, StateEpoch: p.mu.stateEpoch, LeaderEpoch: p.epoch, Start: c.Start, Batches: c.Batches, Add: c.Add}
+}
+
+// send writes a change that writeLocked has counted.
+func (p *partition) send(c *window.Change, w *share.Write, done func(error)) {
+	p.e.enterLate()
+	p.e.o.State.Write(w, func(err error) {
+		defer p.e.leave()
+		p.written(c, err)
+		done(err)
+	})
+}
+
+// written lets a change take effect, or not.
+func (p *partition) written(c *window.Change, err error) {
+	p.mu.Lock()
+	now := time.Now()
+	p.mu.writes--
+	p.mu.line.version++
+	if err == nil {
+		p.mu.failed, p.mu.hold = 0, time.Time{}
+		p.mu.window.Commit(c, now)
+		p.leave()
+		return
+	}
+	p.mu.window.Rollback(c, now)
+	p.pauseLocked(now)
+	p.leave()
+	p.e.metrics.failures.Inc()
+	if !refused(err) {
+		// It is not this broker's to say any more, or nobody knows whether it was written: what is kept decides.
+		p.e.o.Log.Warn("share partition's state could not be written", zap.Stringer("partition", p.key), zap.Error(err))
+		p.stop(fmt.Errorf("%w: %w", errForgotten, err))
+	}
+}
+
+// pauseLocked keeps the partition quiet for a while, longer each time, after the state refused.
+func (p *partition) pauseLocked(now time.Time) {
+	p.mu.hold = now.Add(retryAfter(p.mu.failed))
+	p.mu.failed++
+}
+
+// retryAfter is how long to wait after so many failures: 50 ms at first, 2 s at most.
+func retryAfter(failures int) time.Duration {
+	return min(50*time.Millisecond<<min(failures, 10), 2*time.Second)
+}

@@ -1,0 +1,163 @@
+package share
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
+	"github.com/tidemark-mq/tidemark/protocol/private"
+)
+
+// mostCounted bounds the groups of one CountQueueRequest.
+const mostCounted = 10_000
+
+// counting is one CountQueueRequest until it is answered.
+type counting struct {
+	e     *Engine
+	req   *private.CountQueueRequest
+	resp  private.CountQueueResponse
+	tally []tally // by group, then by partition
+}
+
+// tally is one share partition's numbers.
+type tally struct {
+	counters  share.Counters
+	available int64
+	inFlight  int64
+	err       error
+}
+
+// CountQueue answers a CountQueueRequest (protocol/private). A group that is not in use here is counted from what its coordinator
+// keeps; one that has leased records and not settled all is brought into use for it, because only its window knows what it holds.
+func (e *Engine) CountQueue(c *call.Call) {
+	n := &counting{e: e, req: c.Request.(*private.CountQueueRequest)}
+	refuse := func(err error) {
+		n.resp = private.CountQueueResponse{}
+		n.resp.ErrorCode, n.resp.ErrorMessage = e.code(err, "count")
+		c.Reply(call.Response{Message: &n.resp})
+	}
+	if len(n.req.Groups) > mostCounted {
+		refuse(kerr.InvalidRequest)
+		return
+	}
+	keys, err := e.keys("", n.req.TopicID, -1)
+	if err != nil {
+		refuse(err)
+		return
+	}
+	for _, k := range keys {
+		p, err := e.o.Replicas.Partition(k.Topic, k.Partition)
+		if err == nil {
+			err = e.leads(p)
+		}
+		if err != nil {
+			refuse(err)
+			return
+		}
+		n.resp.Records += max(0, p.HighWatermark()-p.LogStart())
+		n.resp.Bytes += p.SizeBytes()
+	}
+	if e.o.Delayed != nil {
+		if n.resp.Delayed, err = e.o.Delayed(c.Context, n.req.TopicID); err != nil {
+			refuse(err)
+			return
+		}
+	}
+	n.tally = make([]tally, len(n.req.Groups)*len(keys))
+	g := newGather(len(n.tally), func(error) {
+		n.sum(len(keys))
+		c.Reply(call.Response{Message: &n.resp})
+	})
+	for i, group := range n.req.Groups {
+		for j, k := range keys {
+			k.Group = group
+			n.count(k, &n.tally[i*len(keys)+j], g)
+		}
+	}
+	g.one(nil)
+}
+
+// sum adds up the partitions of each group.
+func (n *counting) sum(partitions int) {
+	n.resp.Groups = make([]private.GroupCount, len(n.req.Groups))
+	for i, group := range n.req.Groups {
+		out := &n.resp.Groups[i]
+		out.Group = group
+		for _, t := range n.tally[i*partitions : (i+1)*partitions] {
+			if t.err != nil {
+				code, _ := n.e.code(t.err, "count")
+				*out = private.GroupCount{Group: group, ErrorCode: code}
+				break
+			}
+			out.Available += t.available
+			out.InFlight += t.inFlight
+			out.Accepted += t.counters.Accepted
+			out.DeadLettered += t.counters.DeadLettered
+			out.Filtered += t.counters.Filtered
+			out.Skipped += t.counters.Skipped
+		}
+	}
+}
+
+// count counts one share partition.
+func (n *counting) count(k share.Key, out *tally, g *gather) {
+	part, err := n.e.o.Replicas.Partition(k.Topic, k.Partition)
+	if err != nil {
+		out.err = err
+		g.one(nil)
+		return
+	}
+	inUse := n.e.inUse(k)
+	n.e.o.State.Summary(k, func(kept share.Stored, err error) {
+		start, high := part.LogStart(), part.HighWatermark()
+		switch {
+		case err != nil:
+			out.err = err
+		case inUse != nil:
+			out.counters = kept.Counters
+			out.available, out.inFlight = inUse.count(high)
+		case kept.Start < 0:
+			out.counters = kept.Counters
+			if n.e.settings(k.Group, nil).Reset.Earliest {
+				out.available = max(0, high-start)
+			}
+		case kept.Start >= high || kept.LeaderEpoch < 0 && kept.DeliveryComplete <= 0: // all is settled, or none was ever leased
+			out.counters = kept.Counters
+			out.available = max(0, high-max(start, kept.Start))
+		default:
+			n.load(k, high, kept.Counters, out, g)
+			return
+		}
+		g.one(nil)
+	})
+}
+
+// load counts a share partition by its window.
+func (n *counting) load(k share.Key, high int64, c share.Counters, out *tally, g *gather) {
+	n.e.partition(k, func(p *partition, err error) {
+		out.counters, out.err = c, err
+		if err == nil {
+			out.available, out.inFlight = p.count(high)
+		}
+		g.one(nil)
+	})
+}
+
+// count is how many records below high are in the log and not settled, and how many of them are held.
+func (p *partition) count(high int64) (available, inFlight int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, start := p.mu.window, p.part.LogStart()
+	if start <= w.Start() {
+		return max(0, high-w.Start()-w.Complete()), w.InFlight()
+	}
+	// Retention passed the window's start, as the next lease will see: only what is above counts.
+	for b := range w.Ranges(start) {
+		n := max(0, min(b.Last+1, high)-max(b.First, start))
+		available += n
+		if b.State == share.Acquired {
+			inFlight += n
+		}
+	}
+	return available + max(0, high-max(start, w.End())), inFlight
+}
