@@ -78,7 +78,8 @@ func acknowledgeWith[B ackBatch](r *acker, topic [16]byte, n int32, batches []B)
 	}
 }
 
-// settle does what was read, all or nothing for each partition; done is called once, when all of it is durable or refused.
+// settle does what was read, all or nothing for each partition; done is called once, when all of it is durable or refused, maybe
+// from the state's goroutine.
 func (d *Door) settle(key sessionKey, l *acks, done func()) {
 	all := newCountdown(len(l.list)+1, done)
 	image := d.engine.o.Image()
@@ -142,10 +143,7 @@ func (d *Door) ShareAcknowledge(c *call.Call) {
 			answer()
 			return
 		}
-		d.release(key, held, func() {
-			d.sessions.left(key)
-			answer()
-		})
+		d.release(key, held, answer)
 	})
 }
 

@@ -75,15 +75,19 @@ func (d *Door) bind(x *session, c *call.Call) {
 
 // finish ends a session and gives back what its member holds.
 func (d *Door) finish(x *session, why error) {
-	held, removed := d.sessions.remove(x, why)
-	if removed {
-		d.release(x.key, held, func() { d.sessions.left(x.key) })
+	if held, removed := d.sessions.remove(x, why); removed {
+		d.release(x.key, held, func() {})
 	}
 }
 
-// release gives back what a member holds of these partitions; done is called once, when it is free.
+// release gives back what a removed session's member holds of these partitions; done is called once, when it is free.
 func (d *Door) release(key sessionKey, held []topicPartition, done func()) {
-	all := newCountdown(len(held)+1, done)
+	all := newCountdown(len(held)+1, func() {
+		for _, fn := range d.sessions.left(key) {
+			d.engine.spawn(fn)
+		}
+		done()
+	})
 	for _, tp := range held {
 		d.engine.partition(key.of(tp), func(p *partition, err error) {
 			if err != nil { // then nobody holds anything here

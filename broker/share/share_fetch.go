@@ -195,10 +195,7 @@ func (f *fetching) close() {
 		return
 	}
 	f.acknowledge(func() {
-		f.door.release(f.key, held, func() {
-			f.door.sessions.left(f.key)
-			f.reply(nil)
-		})
+		f.door.release(f.key, held, func() { f.reply(nil) })
 	})
 }
 
@@ -217,7 +214,7 @@ func (f *fetching) acknowledge(then func()) {
 		then()
 		return
 	}
-	f.door.settle(f.key, &f.acks, then)
+	f.door.settle(f.key, &f.acks, func() { f.door.engine.spawn(then) }) // what follows reads, and this may be the state's goroutine
 }
 
 // currentLocked says why the fetch may not be answered from its session any more, nil if it may; session.mu is held.

@@ -153,7 +153,7 @@ func (f *fetching) step() {
 		s.part.acquire(f.asks(s), func(got acquired, err error) {
 			f.take(s, got, err)
 			if met.Swap(true) {
-				f.step()
+				f.door.engine.spawn(f.step) // this may be the state's goroutine
 			}
 		})
 		if !met.Swap(true) {

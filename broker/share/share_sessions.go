@@ -135,22 +135,20 @@ func (s *sessions) remove(x *session, why error) (held []topicPartition, removed
 	return held, true
 }
 
-// left says that what a removed session's member held is free.
-func (s *sessions) left(key sessionKey) {
+// left says that what a removed session's member held is free, and answers what waited for that.
+func (s *sessions) left(key sessionKey) (waited []func()) {
 	s.mu.Lock()
-	next := s.leaving[key]
+	defer s.mu.Unlock()
+	waited = s.leaving[key]
 	delete(s.leaving, key)
 	if len(s.leaving) == 0 && s.none != nil {
 		close(s.none)
 		s.none = nil
 	}
-	s.mu.Unlock()
-	for _, fn := range next {
-		fn()
-	}
+	return waited
 }
 
-// whenLeft calls fn when no session of that key is being given back, perhaps before it returns.
+// whenLeft calls fn if no session of that key is being given back; if one is, fn is among what left answers.
 func (s *sessions) whenLeft(key sessionKey, fn func()) {
 	s.mu.Lock()
 	next, leaving := s.leaving[key]
