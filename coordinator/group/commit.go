@@ -41,6 +41,12 @@ func (s *machine) commit(v runtime.View, r *kmsg.OffsetCommitRequest, done func(
 // mayCommit tells why a commit is not taken. A group that is not in memory has no members.
 func (s *machine) mayCommit(v runtime.View, g *group, r *kmsg.OffsetCommitRequest) (*kerr.Error, error) {
 	if g == nil {
+		switch share, err := s.isShare(v, r.Group); {
+		case err != nil:
+			return nil, err
+		case share:
+			return kerr.GroupIDNotFound, nil
+		}
 		if r.Generation < 0 {
 			return nil, nil // from a simple consumer or a tool, to a group without members or a new one
 		}

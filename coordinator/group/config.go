@@ -19,6 +19,10 @@ type Config struct {
 	RetentionInterval     time.Duration // offsets.retention.check.interval.ms, 10 min
 	CommitTimeout         time.Duration // offsets.commit.timeout.ms, 5 s
 
+	ShareMaxSize int // group.share.max.size, 200 members
+
+	// ShareMaxTopics bounds what a member of a share group subscribes to; Kafka has no such limit. Default 10,000.
+	ShareMaxTopics int
 	// MaxPendingMembers bounds the ids handed out in one group to members that have not
 	// come back with them yet; Kafka has no such limit. Default 10,000.
 	MaxPendingMembers int
@@ -43,6 +47,8 @@ func (c Config) withDefaults() Config {
 	def(&c.OffsetsRetention, 7*24*time.Hour)
 	def(&c.RetentionInterval, 10*time.Minute)
 	def(&c.CommitTimeout, 5*time.Second)
+	def(&c.ShareMaxSize, 200)
+	def(&c.ShareMaxTopics, 10_000)
 	def(&c.MaxPendingMembers, 10_000)
 	def(&c.MaxGroups, 100_000)
 	return c

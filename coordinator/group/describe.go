@@ -27,6 +27,9 @@ func (s *machine) describe(v runtime.View, version int16, id string, done func(k
 		answer.State = dead
 		if version >= describeNotFound {
 			message := "Group " + id + " not found."
+			if is, err := s.isShare(v, id); err == nil && is {
+				message = "Group " + id + " is not a classic group."
+			}
 			if tooLong(message) {
 				message = "Group not found."
 			}
@@ -59,7 +62,7 @@ func describeFailed(id string, code *kerr.Error) kmsg.DescribeGroupsResponseGrou
 
 // listing says of a group what ListGroups does.
 type listing struct {
-	id, protocolType, state string
+	id, protocolType, state, kind string
 }
 
 // list tells of the groups in memory; those that are not are in the committed rows
@@ -67,7 +70,10 @@ type listing struct {
 func (s *machine) list(done func(map[string]listing, error)) runtime.Outcome {
 	all := make(map[string]listing, len(s.groups))
 	for id, g := range s.groups {
-		all[id] = listing{id, g.protocolType, g.phase.String()}
+		all[id] = listing{id, g.protocolType, g.phase.String(), classicType}
+	}
+	for id, g := range s.shares {
+		all[id] = listing{id, shareType, g.state(), shareType}
 	}
 	return runtime.Outcome{Reply: func(err error) { done(all, err) }}
 }
@@ -83,7 +89,7 @@ func listRows(r runtime.Reader, all map[string]listing) error {
 		if _, known := all[name]; known {
 			return true
 		}
-		l := listing{id: name, state: empty.String()}
+		l := listing{id: name, state: empty.String(), kind: classicType}
 		if v, err := decodeGroupValue(value); err == nil {
 			l.protocolType = v.ProtocolType
 		}
@@ -91,6 +97,9 @@ func listRows(r runtime.Reader, all map[string]listing) error {
 		return true
 	})
 	if err != nil {
+		return err
+	}
+	if err := listShares(r, all); err != nil {
 		return err
 	}
 	prefix := []byte{0, typeOffset}
@@ -105,7 +114,7 @@ func listRows(r runtime.Reader, all map[string]listing) error {
 			return err
 		}
 		if _, known := all[name]; !known {
-			all[name] = listing{id: name, state: empty.String()}
+			all[name] = listing{id: name, state: empty.String(), kind: classicType}
 		}
 		// The topic's length follows, and never begins with 0xff: past all of the group's.
 		from = append(bytes.Clone(appendOffsetPrefix(nil, name)), 0xff)
@@ -113,13 +122,13 @@ func listRows(r runtime.Reader, all map[string]listing) error {
 	return nil
 }
 
-// classicType is the type of groups known here, as type filters have it.
+// classicType is the type of groups that rebalance by JoinGroup, as type filters have it.
 const classicType = "classic"
 
 // wanted applies the filters of a ListGroups request, which ignore case; none lets all
 // through.
 func (l listing) wanted(states, types []string) bool {
-	return among(l.state, states) && among(classicType, types)
+	return among(l.state, states) && among(l.kind, types)
 }
 
 func among(name string, filter []string) bool {

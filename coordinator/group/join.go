@@ -48,6 +48,14 @@ func (s *machine) join(v runtime.View, r *joinRequest) runtime.Outcome {
 	if err != nil {
 		return r.refuse(r.memberID, codeOf(err))
 	}
+	if g == nil {
+		switch share, err := s.isShare(v, r.group); {
+		case err != nil:
+			return r.refuse(r.memberID, codeOf(err))
+		case share:
+			return r.refuse(r.memberID, kerr.InconsistentGroupProtocol)
+		}
+	}
 	if g == nil && r.memberID != "" {
 		return r.refuse(r.memberID, kerr.UnknownMemberID)
 	}

@@ -16,16 +16,28 @@ type machine struct {
 	log    *zap.Logger
 	groups map[string]*group // those with members or ids handed out
 	expiry expiry
+
+	shares   map[string]*shareGroup // those with members, or with states to change
+	topics   Topics
+	settings func(group string) ShareSettings
+	runs     runner
+}
+
+// runner carries out what a decision leads to outside the shard; *Service is one.
+type runner interface {
+	begin(run *stateRun, err error)
 }
 
 var _ runtime.Machine = (*machine)(nil)
 
 // The timers of a group: Timer.Of is the group, Timer.Who the member.
 const (
-	timerJoin    uint8 = iota + 1 // the rebalance has taken long enough
-	timerSync                     // members that have not synced are taken out
-	timerSession                  // the member has been silent for too long
-	timerExpiry                   // time to look for offsets past their retention; of the whole shard
+	timerJoin         uint8 = iota + 1 // the rebalance has taken long enough
+	timerSync                          // members that have not synced are taken out
+	timerSession                       // the member has been silent for too long
+	timerExpiry                        // time to look for offsets past their retention; of the whole shard
+	timerShareSession                  // a share group's member has been silent for too long
+	timerShareStates                   // a share group's states have taken long enough, or are to be tried again
 )
 
 func joinTimer(g *group) runtime.Timer { return runtime.Timer{Kind: timerJoin, Of: g.id} }
@@ -35,8 +47,11 @@ func sessionTimer(g *group, member string) runtime.Timer {
 	return runtime.Timer{Kind: timerSession, Of: g.id, Who: member}
 }
 
-func newMachine(cfg *Config, log *zap.Logger) *machine {
-	return &machine{cfg: cfg, log: log, groups: map[string]*group{}}
+func newMachine(s *Service) *machine {
+	return &machine{
+		cfg: &s.cfg, log: s.log, groups: map[string]*group{},
+		shares: map[string]*shareGroup{}, topics: s.topics, settings: s.settings, runs: s,
+	}
 }
 
 // Restore implements runtime.Machine: groups with members come back into memory, and
@@ -67,7 +82,7 @@ func (s *machine) Restore(tx *runtime.Tx) error {
 		}
 	}
 	tx.Schedule(runtime.Timer{Kind: timerExpiry}, tx.Now().Add(s.cfg.RetentionInterval))
-	return nil
+	return s.restoreShares(tx)
 }
 
 // Abandon implements runtime.Machine.
@@ -78,12 +93,20 @@ func (s *machine) Abandon(tx *runtime.Tx) {
 			s.answerSync(tx, m, syncError(kerr.NotCoordinator))
 		}
 	}
+	for _, g := range s.shares {
+		s.releaseShare(tx, g)
+	}
 }
 
 // Fire implements runtime.Machine.
 func (s *machine) Fire(v runtime.View, t runtime.Timer) runtime.Outcome {
-	if t.Kind == timerExpiry {
+	switch g := s.shares[t.Of]; {
+	case t.Kind == timerExpiry:
 		return s.expire(v)
+	case t.Kind == timerShareSession && g != nil:
+		return s.shareSessionTimeout(g, t.Who)
+	case t.Kind == timerShareStates && g != nil:
+		return s.shareStatesTimeout(g)
 	}
 	g := s.groups[t.Of]
 	if g == nil {

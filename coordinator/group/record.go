@@ -71,6 +71,8 @@ func Rows(w runtime.Writer, e *runtime.Entry) error {
 		return offsetRow(w, e)
 	case typeGroup:
 		return groupRow(w, e)
+	case typeShareStates:
+		return shareStatesRow(w, e)
 	}
 	return runtime.Raw(w, e)
 }

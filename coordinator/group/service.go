@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 	"github.com/tidemark-mq/tidemark/storage/kv"
 )
@@ -24,6 +25,16 @@ type Options struct {
 	DeleteRetention time.Duration
 	Log             *zap.Logger
 	Metrics         prometheus.Registerer
+
+	// Share keeps the states of what share groups read, Topics are the topics they may read. Without them share groups have
+	// members, and nothing to read.
+	Share  ShareState
+	Topics Topics
+	// Settings are those of a share group. It is called for each heartbeat; nil stands for Kafka's defaults.
+	Settings func(group string) ShareSettings
+	// ShareStateChanged is told of each state that was deleted or set to another offset, after it was: windows over it are to
+	// be forgotten.
+	ShareStateChanged func(share.Key)
 }
 
 // Service is the group coordinator of this broker: for the groups of those partitions of
@@ -35,6 +46,11 @@ type Service struct {
 	partitions func() int32
 	log        *zap.Logger
 	rt         *runtime.Runtime[*machine]
+
+	share             ShareState
+	topics            Topics
+	shareSettings     func(group string) ShareSettings
+	shareStateChanged func(share.Key)
 }
 
 // New makes a coordinator that leads no partition yet.
@@ -42,10 +58,19 @@ func New(o Options) (*Service, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	s := &Service{cfg: o.Config.withDefaults(), partitions: o.Partitions, log: o.Log}
+	if o.Share == nil {
+		o.Share = noShareState{}
+	}
+	if o.Topics == nil {
+		o.Topics = noTopics{}
+	}
+	s := &Service{
+		cfg: o.Config.withDefaults(), partitions: o.Partitions, log: o.Log,
+		share: o.Share, topics: o.Topics, shareSettings: o.Settings, shareStateChanged: o.ShareStateChanged,
+	}
 	rt, err := runtime.New(runtime.Options[*machine]{
 		Name: "group", KV: o.KV, Rows: Rows,
-		New:             func(int32, int32) *machine { return newMachine(&s.cfg, o.Log) },
+		New:             func(int32, int32) *machine { return newMachine(s) },
 		DeleteRetention: o.DeleteRetention, CommitTimeout: s.cfg.CommitTimeout,
 		Log: o.Log, Metrics: o.Metrics,
 	})

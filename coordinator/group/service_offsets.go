@@ -120,6 +120,11 @@ func (s *Service) DeleteGroups(req *kmsg.DeleteGroupsRequest, done func(*kmsg.De
 // deleteGroup deletes a group step by step.
 func (s *Service) deleteGroup(group string, done func(*kerr.Error)) {
 	s.do(group, func(m *machine, v runtime.View) runtime.Outcome {
+		if share, err := m.isShare(v, group); err != nil {
+			return runtime.Outcome{Reply: func(error) { done(codeOf(err)) }}
+		} else if share {
+			return runtime.Outcome{Reply: func(error) { s.deleteShareGroup(group, done) }}
+		}
 		return m.deleteGroup(v, group, func(code *kerr.Error, more bool) {
 			if code == nil && more {
 				s.deleteGroup(group, done)
@@ -128,6 +133,11 @@ func (s *Service) deleteGroup(group string, done func(*kerr.Error)) {
 			done(code)
 		})
 	}, func(err error) { done(codeOf(err)) })
+}
+
+func (s *Service) deleteShareGroup(group string, done func(*kerr.Error)) {
+	a := &shareAdmin{group: group, fail: func(code *kerr.Error, _ string) { done(code) }}
+	s.again(a, func(m *machine, v runtime.View) runtime.Outcome { return m.deleteShareGroup(v, a) })
 }
 
 // mostDescribed is how often one answer describes a group: its members are as large as they made themselves, and a few bytes
@@ -177,7 +187,7 @@ func (s *Service) ListGroups(req *kmsg.ListGroupsRequest, done func(*kmsg.ListGr
 		for _, l := range all {
 			if l.wanted(req.StatesFilter, req.TypesFilter) {
 				told := kmsg.NewListGroupsResponseGroup()
-				told.Group, told.ProtocolType, told.GroupState, told.GroupType = l.id, l.protocolType, l.state, classicType
+				told.Group, told.ProtocolType, told.GroupState, told.GroupType = l.id, l.protocolType, l.state, l.kind
 				r.Groups = append(r.Groups, told)
 			}
 		}
@@ -204,14 +214,16 @@ func (s *Service) ListGroups(req *kmsg.ListGroupsRequest, done func(*kmsg.ListGr
 	}
 }
 
-// TopicsDeleted deletes the offsets of topics that are gone, in the background.
+// TopicsDeleted deletes the offsets of topics that are gone, and what share groups keep of them, in the background.
 func (s *Service) TopicsDeleted(topics []Topic) {
 	ids := make(map[string]uuid.ID, len(topics))
+	gone := make(map[uuid.ID]bool, len(topics))
 	for _, t := range topics {
-		ids[t.Name] = t.ID
+		ids[t.Name], gone[t.ID] = t.ID, true
 	}
 	for partition := range s.rt.Shards() {
 		s.dropTopics(partition, ids, nil)
+		s.dropShareTopics(partition, gone, nil)
 	}
 }
 
