@@ -242,8 +242,13 @@ type coord struct {
 
 // coordinator is one that is loaded.
 func coordinator(t testing.TB, conf Config) *coord {
-	c := &coord{t: t, log: &memLog{}, fs: vfs.NewCrash(1), conf: conf}
+	c := newCoord(t, conf)
 	c.start()
+	return c
+}
+
+func newCoord(t testing.TB, conf Config) *coord {
+	c := &coord{t: t, log: &memLog{}, fs: vfs.NewCrash(1), conf: conf}
 	t.Cleanup(c.stop)
 	return c
 }
@@ -390,6 +395,23 @@ func (c *coord) remove(k Key) error {
 	c.Delete(k, p.ack)
 	_, err := p.get(c.t)
 	return err
+}
+
+// fill leases single offsets, each with a holder of its own, in some writes.
+func (c *coord) fill(k Key, n int, after func()) {
+	c.t.Helper()
+	const chunk = 500
+	for from := 0; from < n; from += chunk {
+		w := &Write{Key: k, StateEpoch: 1, Start: -1}
+		for i := range min(chunk, n-from) {
+			at := int64(from + i)
+			w.Batches = append(w.Batches, lease(at, at, fmt.Sprintf("lease-%030d", at)))
+		}
+		done := make(chan error, 1)
+		c.Write(w, func(err error) { done <- err })
+		require.NoError(c.t, <-done)
+		after()
+	}
 }
 
 // simulate runs a test in virtual time.
