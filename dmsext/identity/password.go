@@ -34,10 +34,15 @@ type passwords struct {
 	slots   chan struct{}
 	waiting atomic.Int32
 	nobody  string // the hash that a login of an unknown user is compared with
+	derive  func(password, salt []byte, c cost) []byte
+}
+
+func argon2id(password, salt []byte, c cost) []byte {
+	return argon2.IDKey(password, salt, c.passes, c.kib, 1, hashLength)
 }
 
 func newPasswords(c cost) *passwords {
-	p := &passwords{cost: c, slots: make(chan struct{}, hashesAtOnce)}
+	p := &passwords{cost: c, slots: make(chan struct{}, hashesAtOnce), derive: argon2id}
 	var salt [saltLength]byte
 	p.nobody = encodeHash(c, salt[:], make([]byte, hashLength))
 	return p
@@ -52,7 +57,7 @@ func (p *passwords) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer done()
-	return encodeHash(p.cost, salt, argon2.IDKey([]byte(password), salt, p.cost.passes, p.cost.kib, 1, hashLength)), nil
+	return encodeHash(p.cost, salt, p.derive([]byte(password), salt, p.cost)), nil
 }
 
 // matches compares in a time that does not depend on the password, nor on whether there is a hash at all: "" is the hash of
@@ -71,7 +76,7 @@ func (p *passwords) matches(ctx context.Context, hash, password string) (bool, e
 		return false, err
 	}
 	defer done()
-	got := argon2.IDKey([]byte(password), salt, c.passes, c.kib, 1, hashLength)
+	got := p.derive([]byte(password), salt, c)
 	return subtle.ConstantTimeCompare(got, want) == 1 && known, nil
 }
 
