@@ -33,7 +33,7 @@ func (e *Engine) CountQueue(c *call.Call) {
 	n := &counting{e: e, req: c.Request.(*private.CountQueueRequest)}
 	refuse := func(err error) {
 		n.resp = private.CountQueueResponse{}
-		n.resp.ErrorCode, n.resp.ErrorMessage = e.code(err, "count")
+		n.resp.ErrorCode, n.resp.ErrorMessage = e.plainCode(err, "count")
 		c.Reply(call.Response{Message: &n.resp})
 	}
 	if len(n.req.Groups) > mostCounted {
@@ -85,7 +85,7 @@ func (n *counting) sum(partitions int) {
 		out.Group = group
 		for _, t := range n.tally[i*partitions : (i+1)*partitions] {
 			if t.err != nil {
-				code, _ := n.e.code(t.err, "count")
+				code, _ := n.e.plainCode(t.err, "count")
 				*out = private.GroupCount{Group: group, ErrorCode: code}
 				break
 			}

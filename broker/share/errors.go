@@ -71,20 +71,16 @@ func codeOf(err error) (*kerr.Error, bool) {
 	return kerr.UnknownServerError, false
 }
 
-// shown is what a client is told of an error between this broker and the share coordinator: as in Kafka, that its place is
-// elsewhere, or that it should ask again.
+// shown is what is told of an error between this broker and the share coordinator: the answers of a leader that was replaced.
 func shown(k *kerr.Error) *kerr.Error {
-	switch k {
-	case kerr.FencedStateEpoch, kerr.FencedLeaderEpoch:
+	if k == kerr.FencedStateEpoch || k == kerr.FencedLeaderEpoch {
 		return kerr.NotLeaderForPartition
-	case kerr.NotCoordinator, kerr.CoordinatorLoadInProgress:
-		return kerr.CoordinatorNotAvailable
 	}
 	return k
 }
 
-// code is the Kafka error code for an error, with a message for people. An error that the mapping does not know is logged.
-func (e *Engine) code(err error, doing string) (code int16, message string) {
+// plainCode is the Kafka error code for an error, with a message for people. An error that the mapping does not know is logged.
+func (e *Engine) plainCode(err error, doing string) (code int16, message string) {
 	k, known := codeOf(err)
 	if k == nil {
 		return 0, ""
@@ -94,6 +90,16 @@ func (e *Engine) code(err error, doing string) (code int16, message string) {
 		return k.Code, ""
 	}
 	return k.Code, err.Error()
+}
+
+// code is plainCode for share consumers, to whom Kafka says one thing of a coordinator that cannot be reached yet, is loading, or
+// is elsewhere.
+func (e *Engine) code(err error, doing string) (code int16, message string) {
+	code, message = e.plainCode(err, doing)
+	if code == kerr.NotCoordinator.Code || code == kerr.CoordinatorLoadInProgress.Code {
+		code = kerr.CoordinatorNotAvailable.Code
+	}
+	return code, message
 }
 
 // transient tells whether what failed is worth another try soon: a coordinator that is being loaded or elsewhere, a window that
@@ -108,11 +114,4 @@ func transient(err error) bool {
 }
 
 // refused tells whether a write that failed certainly did not happen; of any other failure nobody knows.
-func refused(err error) bool {
-	for _, k := range []error{kerr.CoordinatorLoadInProgress, kerr.NotCoordinator, kerr.CoordinatorNotAvailable} {
-		if errors.Is(err, k) {
-			return true
-		}
-	}
-	return false
-}
+func refused(err error) bool { return errors.Is(err, kerr.CoordinatorLoadInProgress) }

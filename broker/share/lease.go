@@ -174,6 +174,6 @@ func releases(granted []window.Grant) []window.Action {
 }
 
 func (l *leasing) refuse(err error) {
-	code, message := l.e.code(err, "lease")
+	code, message := l.e.plainCode(err, "lease")
 	l.call.Reply(call.Response{Message: &private.LeaseResponse{ErrorCode: code, ErrorMessage: message, Partition: -1}})
 }

@@ -18,7 +18,7 @@ func (e *Engine) ListLeases(c *call.Call) {
 	req := c.Request.(*private.ListLeasesRequest)
 	resp := &private.ListLeasesResponse{}
 	refuse := func(err error) {
-		resp.ErrorCode, resp.ErrorMessage = e.code(err, "list leases")
+		resp.ErrorCode, resp.ErrorMessage = e.plainCode(err, "list leases")
 		c.Reply(call.Response{Message: resp})
 	}
 	if req.Limit < 0 || req.From < 0 {

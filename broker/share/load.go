@@ -55,15 +55,38 @@ func (p *partition) begin(kept share.Stored) {
 		p.stop(err)
 		return
 	}
+	failed := func(err error) bool {
+		if err != nil {
+			p.stop(fmt.Errorf("keeping the first position: %w", err))
+		}
+		return err != nil
+	}
 	p.e.enterLate()
 	p.e.o.State.Initialize(p.key, kept.StateEpoch, start, func(err error) {
 		defer p.e.leave()
-		if err != nil {
-			p.stop(fmt.Errorf("keeping the first position: %w", err))
+		if failed(err) {
 			return
 		}
-		kept.Start = start
-		p.make(kept)
+		// Read again, because now there is something to note the leader's epoch in. What was there before, without a position,
+		// was left as it is.
+		p.e.enterLate()
+		p.e.o.State.Read(p.key, p.epoch, func(kept share.Stored, err error) {
+			defer p.e.leave()
+			switch {
+			case failed(err):
+			case kept.Start >= 0:
+				p.make(kept)
+			default:
+				p.e.enterLate()
+				p.e.o.State.Write(&share.Write{Key: p.key, StateEpoch: kept.StateEpoch, LeaderEpoch: p.epoch, Start: start}, func(err error) {
+					defer p.e.leave()
+					if !failed(err) {
+						kept.Start = start
+						p.make(kept)
+					}
+				})
+			}
+		})
 	})
 }
 

@@ -250,6 +250,6 @@ func (s *settling) reply(err error) {
 }
 
 func (s *settling) refuse(err error) {
-	code, message := s.e.code(err, "settle")
+	code, message := s.e.plainCode(err, "settle")
 	s.call.Reply(call.Response{Message: &private.SettleResponse{ErrorCode: code, ErrorMessage: message}})
 }
