@@ -28,12 +28,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/admin"
+	"github.com/tidemark-mq/tidemark/broker/delay"
 	"github.com/tidemark-mq/tidemark/broker/fetch"
 	"github.com/tidemark-mq/tidemark/broker/handler"
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/broker/server"
+	leases "github.com/tidemark-mq/tidemark/broker/share"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/group"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/storage/logdir"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
@@ -44,16 +47,24 @@ type Broker struct {
 	log      *zap.Logger
 	registry *prometheus.Registry
 
-	bound    []boundListener
-	dir      *logdir.Dir
-	cluster  *cluster.Cluster
-	replicas *replica.Manager
-	groups   *group.Service
-	handlers *handler.Registry
-	fetcher  *fetch.Fetcher
-	server   *server.Server
-	admin    *admin.Server
-	serving  atomic.Bool // everything above is set
+	bound     []boundListener
+	dir       *logdir.Dir
+	cluster   *cluster.Cluster
+	replicas  *replica.Manager
+	groups    *group.Service
+	shares    *share.Service
+	delays    *delay.Service
+	leases    *leases.Engine
+	shareDoor *leases.Door
+	handlers  *handler.Registry
+	fetcher   *fetch.Fetcher
+	server    *server.Server
+	admin     *admin.Server
+
+	producers *handler.ProducerIDs
+	prunes    sync.WaitGroup // deletions of old share state under way
+
+	serving atomic.Bool // everything above is set
 
 	stops []func(context.Context) error // in the order of starting
 
@@ -88,7 +99,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{plan: p, log: p.Log, registry: prometheus.NewRegistry(), failed: make(chan struct{})}
 	b.life, b.end = context.WithCancel(context.Background())
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func(context.Context) error{b.bind, b.startAdmin, b.openDir, b.joinCluster, b.startGroups, b.startReplicas, b.serve}
+	steps := []func(context.Context) error{b.bind, b.startAdmin, b.openDir, b.joinCluster, b.startShares, b.startGroups, b.startReplicas, b.serve}
 	for _, step := range steps {
 		if err = ctx.Err(); err == nil {
 			err = step(ctx)
@@ -161,6 +172,9 @@ func (b *Broker) Ready() error {
 func (b *Broker) Do(ctx context.Context, principal string, req kmsg.Request) (kmsg.Response, error) {
 	return b.handlers.Do(ctx, principal, req)
 }
+
+// Metrics is where parts in front of the broker register theirs.
+func (b *Broker) Metrics() prometheus.Registerer { return b.registry }
 
 // Addresses names every address the broker listens on, for the ready line.
 func (b *Broker) Addresses() string {

@@ -21,6 +21,8 @@ import (
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
 	"github.com/tidemark-mq/tidemark/coordinator/group"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 	"github.com/tidemark-mq/tidemark/storage/cleaner"
 	"github.com/tidemark-mq/tidemark/storage/logdir"
 )
@@ -142,6 +144,7 @@ func (b *Broker) joinCluster(ctx context.Context) error {
 		return err
 	}
 	b.cluster = c
+	b.producers = handler.NewProducerIDs(c.AllocateProducerIDs)
 	b.stops = append(b.stops, c.Close)
 	return b.dir.SetClusterID(c.Image().ClusterID)
 }
@@ -149,17 +152,24 @@ func (b *Broker) joinCluster(ctx context.Context) error {
 func (b *Broker) startReplicas(context.Context) error {
 	b.replicas = replica.New(replica.Options{Dir: b.dir, BrokerID: b.plan.BrokerID, Start: b.plan.start, Active: b.cluster.Active,
 		OnLeadership: b.leads, Log: b.log.Named("replica")})
-	b.stops = append(b.stops, func(context.Context) error {
+	b.stops = append(b.stops, func(ctx context.Context) error {
+		b.stopLeases(ctx)
 		b.groups.Close()
+		b.shares.Close()
 		b.replicas.Close()
+		b.prunes.Wait()
 		return nil
 	})
+	if err := b.startLeases(); err != nil {
+		return err
+	}
 	b.dir.OnDiskFull(b.replicas.SetDiskFull)
 	b.cluster.OnFence(b.replicas.SetFenced)
 	b.cluster.OnChange(b.replicas.Apply)
 	if err := b.dir.Ready(); err != nil {
 		return fmt.Errorf("data-dir %s: %w", b.plan.DataDir, err)
 	}
+	b.cluster.OnChange(b.leases.Apply)
 	b.cluster.OnChange(b.forgetOffsets)
 	if b.cluster.Image().Incomplete {
 		b.log.Error("topics' metadata cannot be read, so logs that no topic seems to have are kept")
@@ -177,12 +187,15 @@ func (b *Broker) startGroups(context.Context) error {
 			MaxSessionTimeout:     ms(l.BrokerInt("group.max.session.timeout.ms")),
 			InitialRebalanceDelay: ms(l.BrokerInt("group.initial.rebalance.delay.ms")),
 			MaxSize:               int(l.BrokerInt("group.max.size")),
+			ShareMaxSize:          int(l.BrokerInt("group.share.max.size")),
 			OffsetMetadataMaxSize: orNone(int(l.BrokerInt("offset.metadata.max.bytes"))),
 			OffsetsRetention:      minutes(l.BrokerInt("offsets.retention.minutes")),
 			RetentionInterval:     ms(l.BrokerInt("offsets.retention.check.interval.ms")),
 			CommitTimeout:         ms(l.BrokerInt("offsets.commit.timeout.ms")),
 		},
-		Log: b.log.Named("group"), Metrics: b.registry,
+		Share: b.shares, Topics: groupTopics{b}, Settings: b.shareSettings,
+		ShareStateChanged: func(k share.Key) { b.leases.Forget(k) },
+		Log:               b.log.Named("group"), Metrics: b.registry,
 	})
 	if err != nil {
 		return err
@@ -206,18 +219,6 @@ func internalTopic(image *cluster.Image, name string) []cluster.Partition {
 	return t.Partitions
 }
 
-// leads hands leadership of internal partitions to their coordinator.
-func (b *Broker) leads(p *replica.Partition, leading bool, epoch int32) {
-	if p.Topic != offsetsTopic {
-		return
-	}
-	if leading {
-		b.groups.Load(p.ID, p.Number, epoch, p.CoordinatorLog(epoch))
-	} else {
-		b.groups.Unload(p.Number, epoch)
-	}
-}
-
 // forgetOffsets has the offsets of deleted topics dropped.
 func (b *Broker) forgetOffsets(old, now *cluster.Image) {
 	var gone []group.Topic
@@ -228,6 +229,12 @@ func (b *Broker) forgetOffsets(old, now *cluster.Image) {
 	}
 	if len(gone) > 0 {
 		b.groups.TopicsDeleted(gone)
+		ids := make([]uuid.ID, len(gone))
+		for i := range gone {
+			ids[i] = gone[i].ID
+		}
+		b.delays.TopicsDeleted(ids)
+		b.shares.TopicsDeleted(ids)
 	}
 }
 
@@ -237,7 +244,7 @@ func (b *Broker) serve(context.Context) error {
 	b.fetcher = fetch.New(fetch.Options{Replicas: b.replicas, Image: b.cluster.Image, Sessions: sessions, MaxBytes: int32(l.BrokerInt("fetch.max.bytes"))})
 	b.measure(sessions)
 	r, err := handler.New(handler.Deps{Log: b.log.Named("handler"), ClusterID: b.cluster.Image().ClusterID, BrokerID: b.plan.BrokerID,
-		Start: b.plan.start, Cluster: b.cluster, Replicas: b.replicas, Fetch: b.fetcher, Groups: b.groups, Disk: b.dir, LogLevel: b.plan.LogLevel})
+		Start: b.plan.start, Cluster: b.cluster, Replicas: b.replicas, Fetch: b.fetcher, Groups: b.groups, Delays: b.delays, Leases: b.leases, ShareDoor: b.shareDoor, Shares: b.shares, Producers: b.producers, Disk: b.dir, LogLevel: b.plan.LogLevel})
 	if err != nil {
 		return err
 	}

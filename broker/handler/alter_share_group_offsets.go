@@ -11,6 +11,11 @@ import (
 func (h *handlers) alterShareGroupOffsets(c *call.Call) {
 	req := c.Request.(*kmsg.AlterShareGroupOffsetsRequest)
 	gone := req.ResponseKind().(*kmsg.AlterShareGroupOffsetsResponse)
+	if err := h.guardGroup(c, req.GroupID); err != nil {
+		gone.ErrorCode, gone.ErrorMessage = h.code(err, "change a share group's offsets"), reasonOf(err)
+		c.Reply(call.Response{Message: gone})
+		return
+	}
 	gone.ErrorCode = kerr.NotCoordinator.Code
 	h.Groups.AlterShareGroupOffsets(req, parked(c, gone))
 }

@@ -67,6 +67,7 @@ type feature struct {
 // it stands for: group.version the KIP-848 protocol, share.version share groups, transaction.version transactions v2.
 var features = []feature{
 	{name: "metadata.version", min: 7, max: 33}, // 33 is 4.4-IV2
+	{name: "share.version", min: 0, max: 2},     // 2 has dead letters (KIP-1191)
 }
 
 // FoundingFeatures are the feature levels in force in a cluster that this version of the broker founds.

@@ -43,10 +43,11 @@ func TestApiVersionsListsTheRowsAndTheFeaturesInForce(t *testing.T) {
 		}
 		require.Equal(t, []string{"test-client", "1.0"}, []string{name, software})
 		require.EqualValues(t, 12, resp.FinalizedFeaturesEpoch)
-		require.Len(t, resp.FinalizedFeatures, 1)
-		f := resp.FinalizedFeatures[0]
-		require.Equal(t, "metadata.version", f.Name)
-		require.Equal(t, []int16{33, 33}, []int16{f.MinVersionLevel, f.MaxVersionLevel})
+		require.Len(t, resp.FinalizedFeatures, len(features))
+		for i, f := range resp.FinalizedFeatures {
+			require.Equal(t, features[i].name, f.Name)
+			require.Equal(t, []int16{features[i].max, features[i].max}, []int16{f.MinVersionLevel, f.MaxVersionLevel})
+		}
 		require.Equal(t, "metadata.version", resp.SupportedFeatures[0].Name)
 		for _, s := range resp.SupportedFeatures {
 			require.True(t, version >= 4 || s.MinVersion > 0, "%s starts at 0 and shows before version 4", s.Name)

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/delay"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/protocol/private"
 )
@@ -62,17 +63,21 @@ type internalTopic struct {
 	partitions, factor, segment string // names of settings
 	minISR                      string // the same; "" where the topic has none of its own
 	configs                     map[string]string
+	count                       int32 // of partitions, where no setting says
 }
 
 var internalTopics = map[string]internalTopic{
 	"__consumer_offsets": {"offsets.topic.num.partitions", "offsets.topic.replication.factor", "offsets.topic.segment.bytes", "",
-		map[string]string{"cleanup.policy": "compact", "compression.type": "producer"}},
+		map[string]string{"cleanup.policy": "compact", "compression.type": "producer"}, 0},
+	// Ours: what is due later. A message of the queue service has half a MiB, and several are kept together.
+	delay.Topic: {"", "offsets.topic.replication.factor", "offsets.topic.segment.bytes", "",
+		map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "max.message.bytes": "16777216"}, 16},
 	"__transaction_state": {"transaction.state.log.num.partitions", "transaction.state.log.replication.factor",
 		"transaction.state.log.segment.bytes", "transaction.state.log.min.isr",
-		map[string]string{"cleanup.policy": "compact", "compression.type": "uncompressed", "unclean.leader.election.enable": "false"}},
+		map[string]string{"cleanup.policy": "compact", "compression.type": "uncompressed", "unclean.leader.election.enable": "false"}, 0},
 	"__share_group_state": {"share.coordinator.state.topic.num.partitions", "share.coordinator.state.topic.replication.factor",
 		"share.coordinator.state.topic.segment.bytes", "share.coordinator.state.topic.min.isr",
-		map[string]string{"cleanup.policy": "delete", "compression.type": "producer", "retention.ms": "-1"}},
+		map[string]string{"cleanup.policy": "delete", "compression.type": "producer", "retention.ms": "-1"}, 0},
 }
 
 // internalSpec is the topic that a coordinator keeps its state in. Replication factor and least in-sync set are cut to the
@@ -89,5 +94,9 @@ func (h *handlers) internalSpec(image *cluster.Image, name string) (cluster.Topi
 	if t.minISR != "" {
 		configs["min.insync.replicas"] = strconv.FormatInt(min(l.BrokerInt(t.minISR), factor), 10)
 	}
-	return cluster.TopicSpec{Name: name, Partitions: int32(l.BrokerInt(t.partitions)), ReplicationFactor: int16(factor), Configs: configs}, true
+	partitions := t.count
+	if t.partitions != "" {
+		partitions = int32(l.BrokerInt(t.partitions))
+	}
+	return cluster.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: int16(factor), Configs: configs}, true
 }

@@ -5,10 +5,13 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/delay"
 	"github.com/tidemark-mq/tidemark/broker/fetch"
 	"github.com/tidemark-mq/tidemark/broker/replica"
+	leases "github.com/tidemark-mq/tidemark/broker/share"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/group"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
@@ -27,7 +30,14 @@ type Deps struct {
 	Replicas *replica.Manager
 	Fetch    *fetch.Fetcher
 	Groups   *group.Service
-	Disk     Disk
+	Shares   *share.Service // the share coordinator
+	Leases   *leases.Engine // what is leased of the partitions led here
+	// ShareDoor is the Kafka side of Leases.
+	ShareDoor *leases.Door
+	Delays    *delay.Service
+	// Producers hands out producer ids; nil: the handlers allocate their own.
+	Producers *ProducerIDs
+	Disk      Disk
 }
 
 // Cluster is the cluster's metadata and the door to changing it; *cluster.Cluster implements it.

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
+	"github.com/tidemark-mq/tidemark/coordinator/runtime"
 	"github.com/tidemark-mq/tidemark/protocol/record"
 )
 
@@ -71,6 +72,13 @@ var codes = []struct {
 	// This broker stops, or is out for now: as Kafka's controllers answer what they can no longer finish. Clients ask another.
 	{cluster.ErrFenced, kerr.NotController},
 	{cluster.ErrClosed, kerr.NotController},
+
+	{runtime.ErrNotCoordinator, kerr.NotCoordinator},
+	{runtime.ErrLoading, kerr.CoordinatorLoadInProgress},
+	{runtime.ErrTimedOut, kerr.RequestTimedOut},
+	{runtime.ErrBusy, kerr.CoordinatorLoadInProgress},
+	{runtime.ErrTooLarge, kerr.MessageTooLarge},
+	{runtime.ErrRefused, kerr.CoordinatorNotAvailable},
 
 	{config.ErrMalformed, kerr.InvalidRequest},
 	{config.ErrInvalid, kerr.InvalidConfig},

@@ -39,7 +39,7 @@ func (h *handlers) newProducer(ctx context.Context, req *kmsg.InitProducerIDRequ
 	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	id, err := h.producers.next(ctx)
+	id, err := h.producers.Next(ctx)
 	if err != nil {
 		h.Log.Warn("no producer ids to hand out", zap.Error(err))
 		return -1, kerr.CoordinatorLoadInProgress // as Kafka: the one that producers wait for
@@ -47,20 +47,21 @@ func (h *handlers) newProducer(ctx context.Context, req *kmsg.InitProducerIDRequ
 	return id, nil
 }
 
-// producerIDs hands out producer ids one by one from blocks that only this broker has. What is left of a block when the broker
+// ProducerIDs hands out producer ids one by one from blocks that only this broker has. What is left of a block when the broker
 // stops is lost.
-type producerIDs struct {
+type ProducerIDs struct {
 	allocate func(context.Context) (first int64, n int, err error)
 	desk     chan struct{} // a lock that can be given up waiting for; whoever holds it may do I/O
 	at, end  int64         // the next id, and the end of the block; under the desk
 }
 
-func newProducerIDs(allocate func(context.Context) (int64, int, error)) *producerIDs {
-	return &producerIDs{allocate: allocate, desk: make(chan struct{}, 1)}
+// NewProducerIDs makes one that gets its blocks from allocate.
+func NewProducerIDs(allocate func(context.Context) (int64, int, error)) *ProducerIDs {
+	return &ProducerIDs{allocate: allocate, desk: make(chan struct{}, 1)}
 }
 
-// next is an id that nobody had before. It is never 0, which some tools take for "no producer".
-func (p *producerIDs) next(ctx context.Context) (int64, error) {
+// Next is an id that nobody had before. It is never 0, which some tools take for "no producer".
+func (p *ProducerIDs) Next(ctx context.Context) (int64, error) {
 	select {
 	case p.desk <- struct{}{}:
 	case <-ctx.Done():

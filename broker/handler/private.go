@@ -12,6 +12,13 @@ func (h *handlers) privateTable() map[int16]func(*call.Call) {
 	return map[int16]func(*call.Call){
 		private.KeyReadDocuments:  h.readDocuments,
 		private.KeyWriteDocuments: h.writeDocuments,
+		private.KeyLease:          h.Leases.Lease,
+		private.KeySettle:         h.Leases.Settle,
+		private.KeyListLeases:     h.Leases.ListLeases,
+		private.KeyCountQueue:     h.Leases.CountQueue,
+		private.KeyRegisterGroup:  h.registerGroup,
+		private.KeyDelay:          h.delay,
+		private.KeyCancelDelays:   h.cancelDelays,
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 type handlers struct {
 	Deps
 	registry  *Registry
-	producers *producerIDs
+	producers *ProducerIDs
 }
 
 // Frame limits, in bytes. Only requests that carry records, or an entry for each of very many partitions or members, have
@@ -75,6 +75,20 @@ func (h *handlers) table() []call.API {
 		wide(row(kmsg.ListGroups, h.listGroups)),
 		wide(row(kmsg.DescribeGroups, h.describeGroups)),
 		wide(row(kmsg.DeleteGroups, h.deleteGroups)),
+
+		wide(row(kmsg.ShareGroupHeartbeat, h.shareGroupHeartbeat)),
+		wide(row(kmsg.ShareGroupDescribe, h.shareGroupDescribe)),
+		wide(row(kmsg.ShareFetch, h.ShareDoor.ShareFetch)),
+		wide(row(kmsg.ShareAcknowledge, h.ShareDoor.ShareAcknowledge)),
+		wide(row(kmsg.DescribeShareGroupOffsets, h.describeShareGroupOffsets)),
+		wide(row(kmsg.AlterShareGroupOffsets, h.alterShareGroupOffsets)),
+		wide(row(kmsg.DeleteShareGroupOffsets, h.deleteShareGroupOffsets)),
+
+		wide(row(kmsg.InitializeShareGroupState, h.initializeShareGroupState)),
+		wide(row(kmsg.ReadShareGroupState, h.readShareGroupState)),
+		wide(row(kmsg.WriteShareGroupState, h.writeShareGroupState)),
+		wide(row(kmsg.DeleteShareGroupState, h.deleteShareGroupState)),
+		wide(row(kmsg.ReadShareGroupStateSummary, h.readShareGroupStateSummary)),
 	}
 }
 
@@ -110,7 +124,9 @@ func New(d Deps) (*Registry, error) {
 	}
 	r := &Registry{log: d.Log}
 	h := &handlers{Deps: d, registry: r}
-	h.producers = newProducerIDs(func(ctx context.Context) (int64, int, error) { return h.Cluster.AllocateProducerIDs(ctx) })
+	if h.producers = d.Producers; h.producers == nil {
+		h.producers = NewProducerIDs(func(ctx context.Context) (int64, int, error) { return h.Cluster.AllocateProducerIDs(ctx) })
+	}
 	if d.Fetch != nil {
 		d.Fetch.Answer(func(err error, doing string) int16 { return h.code(err, doing) }, h.endpoint)
 	}

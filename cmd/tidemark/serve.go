@@ -81,14 +81,28 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 		fmt.Fprintln(os.Stderr, "tidemark: stopped at once by a second signal")
 		os.Exit(1)
 	}()
+	door, err := bindQueues(starting, &s)
+	if err != nil {
+		return err
+	}
 	b, err := broker.Start(starting, s.options(log, level))
+	if err != nil {
+		_ = door.close(ctx)
+	}
 	if cause := context.Cause(starting); err != nil && cause != nil {
 		return fmt.Errorf("%w (%w)", cause, err)
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "tidemark ready: %s in %d ms\n", b.Addresses(), time.Since(began).Milliseconds())
+	if door != nil {
+		if err := door.open(starting, b, &s, log); err != nil {
+			stopping, done := context.WithTimeout(ctx, drainLimit)
+			defer done()
+			return errors.Join(err, door.close(stopping), b.Stop(stopping))
+		}
+	}
+	fmt.Fprintf(out, "tidemark ready: %s http %s in %d ms\n", b.Addresses(), door.address(), time.Since(began).Milliseconds())
 
 	var failure error
 	select {
@@ -100,7 +114,8 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 	}
 	stopping, done := context.WithTimeout(ctx, drainLimit)
 	defer done()
-	return errors.Join(failure, b.Stop(stopping))
+	// Its requests end first: they are answered through the broker.
+	return errors.Join(failure, door.close(stopping), b.Stop(stopping))
 }
 
 func (s settings) options(log *zap.Logger, level zap.AtomicLevel) broker.Options {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"sort"
@@ -27,18 +29,24 @@ const delim = "\x00"
 // settings is what `tidemark serve` can be told, by flag, environment variable or file,
 // the first of these that speaks winning. For --set they are merged name by name.
 type settings struct {
-	Config      string            `koanf:"config"`
-	DataDir     string            `koanf:"data-dir"`
-	Listen      []string          `koanf:"listen"`
-	Advertise   []string          `koanf:"advertise"`
-	AdminListen string            `koanf:"admin-listen"`
-	BrokerID    int32             `koanf:"broker-id"`
-	Rack        string            `koanf:"rack"`
-	Etcd        []string          `koanf:"etcd"`
-	Set         map[string]string `koanf:"-"`
-	Insecure    bool              `koanf:"insecure"`
-	LogLevel    string            `koanf:"log-level"`
-	LogFormat   string            `koanf:"log-format"`
+	Config          string            `koanf:"config"`
+	DataDir         string            `koanf:"data-dir"`
+	Listen          []string          `koanf:"listen"`
+	Advertise       []string          `koanf:"advertise"`
+	AdminListen     string            `koanf:"admin-listen"`
+	HTTPListen      string            `koanf:"http-listen"`
+	HTTPURL         string            `koanf:"http-url"`
+	Region          string            `koanf:"region"`
+	QueueQuota      int               `koanf:"queue-quota"`
+	GroupQuota      int               `koanf:"group-quota"`
+	QueuePartitions int               `koanf:"queue-partitions"`
+	BrokerID        int32             `koanf:"broker-id"`
+	Rack            string            `koanf:"rack"`
+	Etcd            []string          `koanf:"etcd"`
+	Set             map[string]string `koanf:"-"`
+	Insecure        bool              `koanf:"insecure"`
+	LogLevel        string            `koanf:"log-level"`
+	LogFormat       string            `koanf:"log-format"`
 }
 
 // serveFlags declares the flags with their defaults; the same names are the keys of the
@@ -48,6 +56,12 @@ func serveFlags(f *pflag.FlagSet) {
 	f.String("data-dir", "./tidemark-data", "`directory` of everything on disk; locked while in use")
 	f.StringSlice("listen", []string{"127.0.0.1:9092"}, "Kafka listeners, `[NAME=]host:port`; port 0 picks a free one")
 	f.StringSlice("advertise", nil, "what clients are told to connect to, `[NAME=]host:port` (default: as listened)")
+	f.String("http-listen", "127.0.0.1:9080", "`host:port` of the queue service (DMS over HTTP); empty for none")
+	f.String("http-url", "", "`URL` by which clients reach the queue service (default: as listened)")
+	f.String("region", "local", "`name` of the region in the identity service's catalog")
+	f.Int("queue-quota", 30, "queues that a project may have, 1-500")
+	f.Int("group-quota", 3, "consumer groups that a queue may have, 1-10")
+	f.Int("queue-partitions", 3, "partitions of a NORMAL queue, 1-100")
 	f.String("admin-listen", "127.0.0.1:9644", "`host:port` of /healthz, /readyz, /metrics and /debug/pprof; empty for none")
 	f.Int32("broker-id", 1, "this broker's `id` in its cluster")
 	f.String("rack", "", "this broker's rack or zone, for `name`d placement")
@@ -234,11 +248,37 @@ func (s settings) check() []error {
 	if s.BrokerID < 0 {
 		problems = append(problems, fmt.Errorf("broker-id %d: must be 0 or more", s.BrokerID))
 	}
+	problems = append(problems, s.checkQueues()...)
 	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, s.LogLevel) {
 		problems = append(problems, fmt.Errorf("log-level %q: must be one of %s", s.LogLevel, strings.Join(levels, ", ")))
 	}
 	if formats := []string{"auto", "console", "json"}; !slices.Contains(formats, s.LogFormat) {
 		problems = append(problems, fmt.Errorf("log-format %q: must be one of %s", s.LogFormat, strings.Join(formats, ", ")))
+	}
+	return problems
+}
+
+// checkQueues checks what concerns the queue service.
+func (s settings) checkQueues() []error {
+	var problems []error
+	for _, n := range []struct {
+		name        string
+		value, most int
+	}{{"queue-quota", s.QueueQuota, 500}, {"group-quota", s.GroupQuota, 10}, {"queue-partitions", s.QueuePartitions, 100}} {
+		if n.value < 1 || n.value > n.most {
+			problems = append(problems, fmt.Errorf("%s %d: must be 1 to %d", n.name, n.value, n.most))
+		}
+	}
+	if s.HTTPListen == "" {
+		return problems
+	}
+	if host, _, err := net.SplitHostPort(s.HTTPListen); err != nil {
+		problems = append(problems, fmt.Errorf("http-listen %q: want host:port, as in 127.0.0.1:9080, or nothing for no queue service: %w", s.HTTPListen, err))
+	} else if host == "" {
+		problems = append(problems, fmt.Errorf("http-listen %q: want an address before the port, as in 127.0.0.1:9080 (0.0.0.0 for all of them)", s.HTTPListen))
+	}
+	if u, err := url.Parse(s.HTTPURL); s.HTTPURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		problems = append(problems, fmt.Errorf("http-url %q: want the URL that clients use, as in https://queues.example.com", s.HTTPURL))
 	}
 	return problems
 }

@@ -11,7 +11,7 @@ const metadataTopic = "__cluster_metadata"
 // IsInternal reports whether a topic of that name is kept by the brokers for themselves.
 func IsInternal(name string) bool {
 	switch name {
-	case "__consumer_offsets", "__transaction_state", "__share_group_state":
+	case "__consumer_offsets", "__transaction_state", "__share_group_state", "__delayed_messages":
 		return true
 	}
 	return false

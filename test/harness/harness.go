@@ -64,6 +64,7 @@ func Binary(t testing.TB) string {
 type Broker struct {
 	Addr    string // Kafka listener, host:port
 	Admin   string // admin listener, host:port
+	HTTP    string // queue service, host:port
 	DataDir string
 	PID     int
 
@@ -81,7 +82,7 @@ type Options struct {
 	Env     []string
 }
 
-var readyLine = regexp.MustCompile(`^tidemark ready: kafka (\S+) admin (\S+)`)
+var readyLine = regexp.MustCompile(`^tidemark ready: kafka (\S+) admin (\S+) .* http (\S+)`)
 
 // Start runs a broker and returns when it is ready. It is stopped when the test ends.
 func Start(t testing.TB, o Options) *Broker {
@@ -106,7 +107,7 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	args := append([]string{"serve", "--data-dir", o.DataDir, "--listen", o.Addr, "--admin-listen", "127.0.0.1:0"}, o.Args...)
+	args := append([]string{"serve", "--data-dir", o.DataDir, "--listen", o.Addr, "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"}, o.Args...)
 	b := &Broker{DataDir: o.DataDir, cmd: exec.Command(binary, args...), exited: make(chan struct{}), log: &tail{}}
 	b.cmd.Env = append(ownEnviron(), o.Env...)
 	b.cmd.Stderr = b.log
@@ -124,7 +125,7 @@ func Launch(binary string, o Options, tempDir func() string) (*Broker, error) {
 	b.PID = b.cmd.Process.Pid
 	select {
 	case m := <-ready:
-		b.Addr, b.Admin = m[1], m[2]
+		b.Addr, b.Admin, b.HTTP = m[1], m[2], m[3]
 		return b, nil
 	case <-b.exited:
 		return nil, fmt.Errorf("the broker ended before it was ready: %v\n%s", b.err, b.log)
