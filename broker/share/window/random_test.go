@@ -264,7 +264,7 @@ func (h *history) both(c *Change, m *modelChange) {
 	if c == nil {
 		return
 	}
-	got, letters := map[int64]share.Batch{}, 0
+	got := map[int64]share.Batch{}
 	end := int64(-1)
 	for _, b := range c.Batches {
 		if b.First <= end || b.First > b.Last {
@@ -279,12 +279,10 @@ func (h *history) both(c *Change, m *modelChange) {
 		h.fail("change %+v, want %+v", c, m)
 	}
 	for _, b := range c.DeadLetters {
-		letters++
 		if got[b.First] != at(b) {
 			h.fail("dead letter %v is not in the change", b)
 		}
 	}
-	_ = letters
 	h.open = append(h.open, pair{c, m})
 }
 
