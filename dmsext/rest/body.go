@@ -17,14 +17,12 @@ const leastBuffer = 4 << 10
 // is read if its length was announced, else when it goes past the limit.
 func (x *exchange) read(limit int) error {
 	x.in = x.in[:0]
-	if x.r.Body == nil || x.r.Body == http.NoBody {
+	if !x.hasBody() {
 		return nil
 	}
 	if n := x.r.ContentLength; n > int64(limit) {
 		return x.tooLarge(n, limit)
 	}
-	x.deadline(time.Now().Add(x.server.limits.BodyTime))
-	defer x.deadline(time.Time{})
 	for {
 		if len(x.in) == cap(x.in) {
 			if err := x.grow(limit); err != nil {
@@ -37,6 +35,7 @@ func (x *exchange) read(limit int) error {
 			return x.tooLarge(int64(len(x.in)), limit)
 		}
 		if errors.Is(err, io.EOF) {
+			x.deadline(time.Time{})
 			return nil
 		}
 		if err != nil {
@@ -62,6 +61,16 @@ func (x *exchange) grow(limit int) error {
 	return nil
 }
 
+func (x *exchange) hasBody() bool { return x.r.Body != nil && x.r.Body != http.NoBody }
+
+// limitBody gives the body its time. It is lifted when the body has been read, and stays for one that is not wanted,
+// since net/http reads the rest of that before it takes the next request.
+func (x *exchange) limitBody() {
+	if x.hasBody() {
+		x.deadline(time.Now().Add(x.server.limits.BodyTime))
+	}
+}
+
 // deadline limits how long reads from the client may take; the zero time lifts it.
 func (x *exchange) deadline(t time.Time) {
 	if x.conn != nil {
@@ -76,7 +85,7 @@ func (x *exchange) hangUp() { x.w.Header().Set("Connection", "close") }
 
 func (x *exchange) tooLarge(n int64, limit int) error {
 	x.hangUp()
-	if x.route.limit == sendBytes {
+	if limit == sendBytes {
 		return refuse(queue.CodeSize, "The message size is %d, larger than the size limit %d.", n, MessageBytes)
 	}
 	return refuse(queue.CodeFormat, "Invalid request format: the body has %d bytes or more, the limit is %d.", n, limit)

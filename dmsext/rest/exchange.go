@@ -68,6 +68,7 @@ func (x *exchange) release() {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := s.exchange(w, r)
 	defer x.release()
+	x.limitBody()
 	path, encoded := r.URL.Path, false
 	if r.URL.RawPath != "" {
 		path, encoded = r.URL.RawPath, true

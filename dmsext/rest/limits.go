@@ -63,7 +63,7 @@ func (l Limits) validate() error {
 		return fmt.Errorf("limits of the HTTP listener: connections %d, long polls %d and header bytes %d must be positive", l.Connections, l.LongPolls, l.HeaderBytes)
 	case l.HeaderTime < 0 || l.BodyTime < 0 || l.WriteTime < 0 || l.IdleTime < 0:
 		return fmt.Errorf("limits of the HTTP listener: times must be positive: header %s, body %s, write %s, idle %s", l.HeaderTime, l.BodyTime, l.WriteTime, l.IdleTime)
-	case l.BodyMemory != 0 && l.BodyMemory < sendBytes:
+	case l.BodyMemory != 0 && l.BodyMemory <= sendBytes:
 		return fmt.Errorf("limits of the HTTP listener: body memory of %d bytes does not hold one request of %d", l.BodyMemory, sendBytes)
 	}
 	return nil

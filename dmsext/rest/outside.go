@@ -1,11 +1,12 @@
 package rest
 
 import (
-	_ "embed"
+	"bytes"
+	_ "embed" // openapi.json
+	"io"
 	"net"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // openapi is the description of the listener.
@@ -111,15 +112,17 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// identify passes a request to the identity service, with the same bounds on its body.
+// identify passes a request to the identity service. Its body is read before, within the same bounds as all others.
 func (s *Server) identify(x *exchange) {
-	x.w.Header().Set("X-Request-Id", x.id)
-	if x.r.Body != nil && x.r.Body != http.NoBody {
-		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, controlBytes)
-		x.deadline(time.Now().Add(s.limits.BodyTime))
+	if err := x.read(controlBytes); err != nil {
+		x.refuse(s.identities, err)
+		return
 	}
+	if x.hasBody() {
+		x.r.Body = io.NopCloser(bytes.NewReader(x.in))
+	}
+	x.w.Header().Set("X-Request-Id", x.id)
 	w := &statusWriter{ResponseWriter: x.w, status: http.StatusOK}
 	s.keystone.ServeHTTP(w, x.r)
-	x.deadline(time.Time{})
 	x.done(s.identities, w.status)
 }
