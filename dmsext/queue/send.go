@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -176,9 +177,10 @@ func (s *Service) delay(ctx context.Context, q *queue, partition int32, messages
 			continue
 		}
 		id := delayedID()
-		d := private.DelayedMessage{DueMillis: now.Add(m.Delay.Truncate(time.Millisecond)).UnixMilli(), Value: m.Body}
+		// Copies: when ctx ends, the broker may read them after the caller has gone.
+		d := private.DelayedMessage{DueMillis: now.Add(m.Delay.Truncate(time.Millisecond)).UnixMilli(), Value: bytes.Clone(m.Body)}
 		for _, h := range headersOf(nil, m) {
-			d.Headers = append(d.Headers, private.Header{Key: h.Name, Value: h.Value})
+			d.Headers = append(d.Headers, private.Header{Key: h.Name, Value: bytes.Clone(h.Value)})
 		}
 		d.Headers = append(d.Headers, private.Header{Key: idHeader, Value: []byte(id)})
 		req.Messages, ids = append(req.Messages, d), append(ids, id)
