@@ -198,7 +198,11 @@ func (m *machine) initialize(v runtime.View, k Key, stateEpoch int32, start int6
 }
 
 func snapshotRecord(k Key, c *change) runtime.Record {
-	return runtime.Record{Key: recordKey(typeSnapshot, k), Value: c.appendSnapshot(make([]byte, 0, 128+40*len(c.batches)))}
+	size := 256 + 40*len(c.batches)
+	if c.all != nil {
+		size += 36*c.all.len() + c.all.holders
+	}
+	return runtime.Record{Key: recordKey(typeSnapshot, k), Value: c.appendSnapshot(make([]byte, 0, size))}
 }
 
 // remove deletes a state; one that does not exist is fine.

@@ -236,8 +236,11 @@ type coord struct {
 	db     *kv.DB
 	conf   Config
 	life   int32 // leader epoch
-	pruned []int64
-	known  func(uuid.ID) int32
+	pruned struct {
+		sync.Mutex
+		upTo []int64
+	}
+	known func(uuid.ID) int32
 }
 
 // coordinator is one that is loaded.
@@ -261,7 +264,9 @@ func (c *coord) start() {
 	c.Service, err = New(Options{
 		KV: c.db, Config: c.conf, Partitions: func() int32 { return 1 },
 		Prune: func(_ int32, upTo int64) {
-			c.pruned = append(c.pruned, upTo)
+			c.pruned.Lock()
+			c.pruned.upTo = append(c.pruned.upTo, upTo)
+			c.pruned.Unlock()
 			c.log.deleteBelow(upTo)
 		},
 		TopicPartitions: c.known,
@@ -364,13 +369,12 @@ func (c *coord) state(k Key) Stored {
 	return s
 }
 
-func (c *coord) summary(k Key) Stored {
-	c.t.Helper()
-	var p pending
-	c.Summary(k, p.set)
-	s, err := p.get(c.t)
-	require.NoError(c.t, err)
-	return s
+// cuts is where the log was cut.
+func (c *coord) cuts() []int64 {
+	synctest.Wait()
+	c.pruned.Lock()
+	defer c.pruned.Unlock()
+	return c.pruned.upTo
 }
 
 func (c *coord) write(w *Write) error {

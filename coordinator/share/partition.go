@@ -49,9 +49,7 @@ func (p *sharePartition) reset(c *change) {
 		p.counters = *c.counters
 	}
 	p.ranges = newRanges()
-	for _, b := range c.batches {
-		p.ranges.replace(b)
-	}
+	p.ranges.fill(c.batches)
 }
 
 // update applies an update: as the record says, and nothing beyond.
@@ -161,7 +159,7 @@ func plain(b Batch) Batch {
 func (p *sharePartition) snapshot(now time.Time) *change {
 	c := &change{
 		snapshotEpoch: p.snapshotEpoch + 1, stateEpoch: p.stateEpoch, leaderEpoch: p.leaderEpoch, fence: p.fence,
-		start: p.start, complete: p.complete, created: p.created, written: now.UnixMilli(), producer: p.producer, batches: p.ranges.list(),
+		start: p.start, complete: p.complete, created: p.created, written: now.UnixMilli(), producer: p.producer, all: p.ranges,
 	}
 	if p.counters != (Counters{}) {
 		sum := p.counters

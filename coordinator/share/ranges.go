@@ -122,6 +122,22 @@ func (t *ranges) replace(b Batch) {
 	t.put(b)
 }
 
+// fill makes batches the ranges, which must be empty; it is quick where they come in order.
+func (t *ranges) fill(batches []Batch) {
+	var last Batch
+	for i := range batches {
+		b := &batches[i]
+		if i > 0 && (b.First <= last.Last || b.First == last.Last+1 && alike(&last, b)) {
+			for _, b := range batches[i:] {
+				t.replace(b)
+			}
+			return
+		}
+		t.put(*b)
+		last = *b
+	}
+}
+
 // alike tells whether two batches differ in nothing but their offsets.
 func alike(a, b *Batch) bool {
 	return a.State == b.State && a.Deliveries == b.Deliveries && a.Failures == b.Failures && a.Holder == b.Holder && a.Until == b.Until &&
@@ -186,6 +202,14 @@ func (t *ranges) settledPrefix(start int64) int64 {
 		}
 		start = b.Last + 1
 	}
+}
+
+// each calls fn for all of them, in order.
+func (t *ranges) each(fn func(*Batch)) {
+	t.tree.Ascend(func(b Batch) bool {
+		fn(&b)
+		return true
+	})
 }
 
 // list is a copy of all of them, in order.

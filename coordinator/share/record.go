@@ -22,6 +22,7 @@ type change struct {
 	created       int64 // snapshots only; ms
 	written       int64 // snapshots only; ms
 	batches       []Batch
+	all           *ranges // in place of batches, of a snapshot that is to be written
 
 	// Ours.
 	fence    int32     // snapshots only: the newest leader epoch seen, where it is not leaderEpoch
@@ -52,9 +53,14 @@ func (c *change) appendUpdate(b []byte) []byte {
 // appendRest is what both values end with: the batches and the tagged fields.
 func (c *change) appendRest(b []byte) []byte {
 	var held holders
-	b = binary.AppendUvarint(b, uint64(len(c.batches))+1)
-	for i := range c.batches {
-		b = appendBatch(b, &c.batches[i], &held)
+	if c.all != nil {
+		b = binary.AppendUvarint(b, uint64(c.all.len())+1)
+		c.all.each(func(v *Batch) { b = appendBatch(b, v, &held) })
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(c.batches))+1)
+		for i := range c.batches {
+			b = appendBatch(b, &c.batches[i], &held)
+		}
 	}
 	t := newTagger(b)
 	c.appendTags(&t, &held)

@@ -139,7 +139,11 @@ func (s *Service) Read(k Key, leaderEpoch int32, done func(Stored, error)) {
 }
 
 // Write changes a state that was initialised. Writes whose batches have no offset in common commute, so they may be in flight
-// together. Neither w nor anything in it is kept after the call. FENCED_STATE_EPOCH and FENCED_LEADER_EPOCH are for good.
+// together. Neither w nor anything in it is kept after the call.
+//
+// FENCED_STATE_EPOCH and FENCED_LEADER_EPOCH are for good. After them, INVALID_REQUEST, UNKNOWN_SERVER_ERROR (larger than the
+// topic admits) and COORDINATOR_LOAD_IN_PROGRESS (loading, or too much is pending) nothing was written; after NOT_COORDINATOR
+// and COORDINATOR_NOT_AVAILABLE it may have been, or will be: read again before writing something else, or Add counts twice.
 func (s *Service) Write(w *Write, done func(error)) {
 	done = telling(done)
 	for i := range w.Batches {

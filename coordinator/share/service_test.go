@@ -1,10 +1,13 @@
 package share
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
 func lease(first, last int64, holder string) Batch {
@@ -86,4 +89,60 @@ func TestRecords(t *testing.T) {
 			require.Equal(t, s.batches, show(st.Batches))
 		}
 	})
+}
+
+// TestPartitionIsKafkas has keys where Kafka keeps them.
+func TestPartitionIsKafkas(t *testing.T) {
+	id, err := uuid.Parse("ACSbcutfRJSXGg0UplWNKg")
+	require.NoError(t, err)
+	require.EqualValues(t, 20, PartitionFor(Key{"sg", id, 0}, 50))
+}
+
+// TestNothingIsShared changes what was given and what was got: the state stays.
+func TestNothingIsShared(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c := coordinator(t, Config{})
+		require.NoError(t, c.init(key, 1, 0))
+		w := &Write{Key: key, StateEpoch: 1, Producer: &Producer{ID: 1}, Batches: []Batch{{Last: 1, State: Archiving, Intent: &Intent{Cause: "a"}}}}
+		require.NoError(t, c.write(w))
+		w.Producer.ID, w.Batches[0].Intent.Cause, w.Batches[0].Last = 2, "b", 3
+		for range 2 {
+			s := c.mustRead(key, 0)
+			require.EqualValues(t, 1, s.Producer.ID)
+			require.Equal(t, "a", s.Batches[0].Intent.Cause)
+			require.EqualValues(t, 1, s.Batches[0].Last)
+			s.Producer.ID, s.Batches[0].Intent.Cause, s.Batches[0].Last = 2, "b", 3
+		}
+	})
+}
+
+// TestManyAtOnce has goroutines settle a window together while others look.
+func TestManyAtOnce(t *testing.T) {
+	const workers, each = 8, 100
+	c := coordinator(t, Config{SnapshotUpdates: 20})
+	ok := make(chan error, 1)
+	c.Initialize(key, 1, 0, func(err error) { ok <- err })
+	require.NoError(t, <-ok)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				at := int64(i*workers + w)
+				wait := make(chan error, 3)
+				c.Write(&Write{Key: key, StateEpoch: 1, Start: -1, Batches: []Batch{done(at, at)}, Add: Counters{Accepted: 1}}, func(err error) { wait <- err })
+				c.Summary(key, func(_ Stored, err error) { wait <- err })
+				c.Read(key, 0, func(_ Stored, err error) { wait <- err })
+				for range 3 {
+					if err := <-wait; err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s := c.state(key)
+	require.EqualValues(t, workers*each, s.Start)
+	require.EqualValues(t, workers*each, s.Counters.Accepted)
+	require.Empty(t, s.Batches)
 }

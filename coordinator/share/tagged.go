@@ -1,6 +1,9 @@
 package share
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Tagged fields. Kafka counts its own from 0; ours begin where it will not come to soon.
 const (
@@ -62,12 +65,9 @@ func (c *change) appendTags(t *tagger, held *holders) {
 		t.b = binary.BigEndian.AppendUint32(t.b, uint32(c.fence))
 	}
 	if len(held.table) > 0 {
-		b := binary.AppendUvarint(nil, uint64(len(held.table)))
-		for _, h := range held.table {
-			b = binary.AppendUvarint(b, uint64(len(h)))
-			b = append(b, h...)
-		}
-		t.add(tagHolders, b)
+		t.b[t.at]++
+		t.b = binary.AppendUvarint(append(t.b, tagHolders), uint64(uvarintSize(len(held.table))+held.size))
+		t.b = held.appendTo(t.b)
 	}
 	if c.replaces {
 		t.open(tagReplaces, 0)
@@ -100,55 +100,52 @@ func (c *change) decodeTag(tag uint64, r reader, table *[]string) {
 			c.fence = max(c.fence, v)
 		}
 	case tagHolders:
-		n := r.count(r.uvarint(), 1)
-		for range n {
-			*table = append(*table, r.text())
+		*table = make([]string, r.count(r.uvarint(), 1))
+		for i := range *table {
+			(*table)[i] = r.text()
 		}
 	case tagReplaces:
 		c.replaces = true
 	}
 }
 
-// holders is the table of who holds the batches of a record: each is named once.
+// holders is the table of who holds the batches of a record, to name each once: if it is found again in a small cache, that is,
+// for a window of many holders must not cost a map of them.
 type holders struct {
 	table []string
-	index map[string]int
+	size  int        // of all of them as they are encoded
+	cache [256]int32 // by a hash of the name: the place in the table, from 1
 }
-
-// few is how many holders are looked for without an index.
-const few = 8
 
 // ref is the place of a holder in the table, from 1; 0 for nobody.
 func (h *holders) ref(holder string) int {
 	if holder == "" {
 		return 0
 	}
-	n := len(h.table)
-	if n > 0 && h.table[n-1] == holder {
-		return n
+	hash := uint32(2166136261)
+	for i := max(0, len(holder)-8); i < len(holder); i++ { // names differ at their ends
+		hash = (hash ^ uint32(holder[i])) * 16777619
 	}
-	if h.index == nil {
-		for i, known := range h.table {
-			if known == holder {
-				return i + 1
-			}
-		}
-	} else if i, ok := h.index[holder]; ok {
-		return i
+	slot := &h.cache[(hash^hash>>16)%uint32(len(h.cache))]
+	if *slot > 0 && h.table[*slot-1] == holder {
+		return int(*slot)
 	}
 	h.table = append(h.table, holder)
-	n++
-	switch {
-	case h.index != nil:
-		h.index[holder] = n
-	case n > few:
-		h.index = make(map[string]int, 4*few)
-		for i, known := range h.table {
-			h.index[known] = i + 1
-		}
-	}
-	return n
+	h.size += uvarintSize(len(holder)) + len(holder)
+	*slot = int32(len(h.table))
+	return len(h.table)
 }
+
+func (h *holders) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(h.table)))
+	for _, name := range h.table {
+		b = binary.AppendUvarint(b, uint64(len(name)))
+		b = append(b, name...)
+	}
+	return b
+}
+
+func uvarintSize(n int) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }
 
 func appendBatch(b []byte, v *Batch, held *holders) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(v.First))

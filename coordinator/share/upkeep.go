@@ -22,7 +22,7 @@ func (m *machine) renew(v runtime.View, k Key) runtime.Outcome {
 		Then:    func(*runtime.Tx) { p.snapshotted(c) },
 		Refused: func(_ *runtime.Tx, err error) {
 			p.held = 2 * p.updateBytes
-			m.log.Warn("a share partition's snapshot was refused", zap.Stringer("key", k), zap.Int("batches", len(c.batches)), zap.Error(err))
+			m.log.Warn("a share partition's snapshot was refused", zap.Stringer("key", k), zap.Int("batches", p.ranges.len()), zap.Error(err))
 		},
 	}
 }

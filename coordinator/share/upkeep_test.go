@@ -124,12 +124,12 @@ func TestLogIsCut(t *testing.T) {
 		}
 		busy(0, 900)
 		time.Sleep(11 * time.Minute)
-		require.Empty(t, c.pruned, "not worth it")
+		require.Empty(t, c.cuts(), "not worth it")
 		busy(900, 600)
 		end := c.log.End()
 		time.Sleep(6 * time.Minute)
-		require.Len(t, c.pruned, 1)
-		require.Equal(t, c.pruned[0], c.log.Start())
+		require.Len(t, c.cuts(), 1)
+		require.Equal(t, c.cuts()[0], c.log.Start())
 		require.Greater(t, c.log.Start(), int64(900))
 		require.Contains(t, c.log.records(t, end), "idle/3 snapshot 1: state 1 leader 0 start 3 complete 0")
 		require.Contains(t, c.log.records(t, end), "idle/29 snapshot 1: state 1 leader 0 start 29 complete 0")
@@ -169,10 +169,10 @@ func TestNoCutBeforeCommit(t *testing.T) {
 			settle()
 		}
 		time.Sleep(6 * time.Minute)
-		require.Empty(t, c.pruned)
+		require.Empty(t, c.cuts())
 		c.log.release()
 		synctest.Wait()
-		require.Len(t, c.pruned, 1)
+		require.Len(t, c.cuts(), 1)
 	})
 }
 
