@@ -39,7 +39,7 @@ func (c *change) appendSnapshot(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.start))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.created))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.written))
-	return c.appendRest(b)
+	return c.appendRest(b, typeSnapshot)
 }
 
 func (c *change) appendUpdate(b []byte) []byte {
@@ -47,11 +47,11 @@ func (c *change) appendUpdate(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(c.snapshotEpoch))
 	b = binary.BigEndian.AppendUint32(b, uint32(c.leaderEpoch))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.start))
-	return c.appendRest(b)
+	return c.appendRest(b, typeUpdate)
 }
 
 // appendRest is what both values end with: the batches and the tagged fields.
-func (c *change) appendRest(b []byte) []byte {
+func (c *change) appendRest(b []byte, typ int) []byte {
 	var held holders
 	if c.all != nil {
 		b = binary.AppendUvarint(b, uint64(c.all.len())+1)
@@ -63,7 +63,7 @@ func (c *change) appendRest(b []byte) []byte {
 		}
 	}
 	t := newTagger(b)
-	c.appendTags(&t, &held)
+	c.appendTags(&t, &held, typ)
 	return t.b
 }
 
@@ -72,17 +72,17 @@ func decodeSnapshot(b []byte) (*change, error) {
 	version := r.uint16()
 	c := &change{snapshotEpoch: r.int32(), stateEpoch: r.int32(), leaderEpoch: r.int32(), start: r.int64(), created: r.int64(), written: r.int64()}
 	c.fence = c.leaderEpoch
-	return c, c.decodeRest(&r, version)
+	return c, c.decodeRest(&r, version, typeSnapshot)
 }
 
 func decodeUpdate(b []byte) (*change, error) {
 	r := reader{b: b}
 	version := r.uint16()
 	c := &change{snapshotEpoch: r.int32(), leaderEpoch: r.int32(), start: r.int64()}
-	return c, c.decodeRest(&r, version)
+	return c, c.decodeRest(&r, version, typeUpdate)
 }
 
-func (c *change) decodeRest(r *reader, version uint16) error {
+func (c *change) decodeRest(r *reader, version uint16, typ int) error {
 	if version != valueVersion {
 		return fmt.Errorf("share state of version %d", version)
 	}
@@ -101,7 +101,7 @@ func (c *change) decodeRest(r *reader, version uint16) error {
 		c.batches, refs = append(c.batches, b), append(refs, ref)
 	}
 	var table []string
-	r.tags(func(tag uint64, value reader) { c.decodeTag(tag, value, &table) })
+	r.tags(func(tag uint64, value reader) { c.decodeTag(tag, value, &table, typ) })
 	if r.short {
 		return fmt.Errorf("share state cut short: %d batches", len(c.batches))
 	}

@@ -40,7 +40,7 @@ func (t *tagger) open(tag, size byte) {
 	t.b = append(t.b, tag, size)
 }
 
-func (c *change) appendTags(t *tagger, held *holders) {
+func (c *change) appendTags(t *tagger, held *holders, typ int) {
 	if c.complete != -1 {
 		t.open(tagComplete, 4)
 		t.b = binary.BigEndian.AppendUint32(t.b, uint32(c.complete))
@@ -60,7 +60,7 @@ func (c *change) appendTags(t *tagger, held *holders) {
 		t.b = binary.BigEndian.AppendUint32(t.b, uint32(p.Sequence))
 		t.b = append(t.b, p.Topic[:]...)
 	}
-	if c.fence > c.leaderEpoch {
+	if typ == typeSnapshot && c.fence > c.leaderEpoch {
 		t.open(tagFence, 4)
 		t.b = binary.BigEndian.AppendUint32(t.b, uint32(c.fence))
 	}
@@ -69,13 +69,13 @@ func (c *change) appendTags(t *tagger, held *holders) {
 		t.b = binary.AppendUvarint(append(t.b, tagHolders), uint64(uvarintSize(len(held.table))+held.size))
 		t.b = held.appendTo(t.b)
 	}
-	if c.replaces {
+	if typ == typeUpdate && c.replaces {
 		t.open(tagReplaces, 0)
 	}
 }
 
 // decodeTag takes a field over; one that is not as it should be is as if it were not there, as is one not known.
-func (c *change) decodeTag(tag uint64, r reader, table *[]string) {
+func (c *change) decodeTag(tag uint64, r reader, table *[]string, typ int) {
 	switch tag {
 	case tagComplete:
 		if v := r.int32(); !r.short {
@@ -96,7 +96,7 @@ func (c *change) decodeTag(tag uint64, r reader, table *[]string) {
 			c.producer = &p
 		}
 	case tagFence:
-		if v := r.int32(); !r.short {
+		if v := r.int32(); !r.short && typ == typeSnapshot {
 			c.fence = max(c.fence, v)
 		}
 	case tagHolders:
@@ -105,7 +105,7 @@ func (c *change) decodeTag(tag uint64, r reader, table *[]string) {
 			(*table)[i] = r.text()
 		}
 	case tagReplaces:
-		c.replaces = true
+		c.replaces = typ == typeUpdate
 	}
 }
 
