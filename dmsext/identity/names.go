@@ -96,3 +96,6 @@ func randomText(letters string, n int) string {
 	}
 	return string(text)
 }
+
+// RandomPassword is a password that nobody guesses, for a user who brings none.
+func RandomPassword() string { return randomText(secretLetters, 24) }
