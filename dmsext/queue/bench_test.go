@@ -109,3 +109,24 @@ func benchmarkAck(b *testing.B, n int) {
 
 func BenchmarkAck1(b *testing.B)  { benchmarkAck(b, 1) }
 func BenchmarkAck10(b *testing.B) { benchmarkAck(b, 10) }
+
+func BenchmarkIsJSON(b *testing.B) {
+	b.SetBytes(int64(len(benchBody)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if !isJSON(benchBody) {
+			b.Fatal()
+		}
+	}
+}
+
+func BenchmarkHandle(b *testing.B) {
+	key := testKey(1)
+	h := handle{partition: 1, offset: 1 << 30, delivery: 1}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := parseHandle(h.text("p", key), "p", func(byte) *macKey { return key }); !ok {
+			b.Fatal()
+		}
+	}
+}

@@ -57,7 +57,7 @@ type macKey struct {
 type macState struct {
 	hash hash.Hash
 	sum  [sha256.Size]byte
-	name []byte
+	said []byte
 }
 
 func newMACKey(k secretKey) *macKey {
@@ -71,9 +71,8 @@ func (k *macKey) appendMAC(dst []byte, project string, said []byte) []byte {
 	m := k.states.Get().(*macState)
 	defer k.states.Put(m)
 	m.hash.Reset()
-	m.name = append(append(m.name[:0], project...), 0)
-	m.hash.Write(m.name)
-	m.hash.Write(said)
+	m.said = append(append(append(m.said[:0], project...), 0), said...)
+	m.hash.Write(m.said)
 	return append(dst, m.hash.Sum(m.sum[:0])[:macSize]...)
 }
 
