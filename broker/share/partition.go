@@ -272,15 +272,23 @@ func (p *partition) send(c *window.Change, w *share.Write, done func(error)) {
 func (p *partition) written(c *window.Change, err error) {
 	p.mu.Lock()
 	now := time.Now()
+	if err == nil {
+		p.mu.window.Commit(c, now)
+	} else {
+		p.mu.window.Rollback(c, now)
+	}
+	p.endLocked(err, now)
+}
+
+// endLocked counts a write as ended, and unlocks the partition.
+func (p *partition) endLocked(err error, now time.Time) {
 	p.mu.writes--
 	p.mu.line.version++
 	if err == nil {
 		p.mu.failed, p.mu.hold = 0, time.Time{}
-		p.mu.window.Commit(c, now)
 		p.leave()
 		return
 	}
-	p.mu.window.Rollback(c, now)
 	p.pauseLocked(now)
 	p.leave()
 	p.e.metrics.failures.Inc()

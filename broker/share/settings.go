@@ -7,6 +7,7 @@ import (
 	"github.com/tidemark-mq/tidemark/broker/share/window"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
+	"github.com/tidemark-mq/tidemark/protocol/private"
 )
 
 // settings is what a group's settings come to. It does not change.
@@ -17,6 +18,9 @@ type settings struct {
 	image  *cluster.Image // a recent one that they hold for
 	layers config.Layers  // what they were made from
 }
+
+// shareVersionDeadLetters is the level of the feature share.version that has dead letters (KIP-1191).
+const shareVersionDeadLetters = 2
 
 // settings is a group's settings now. last is what they were when the caller asked before, nil for none: they are made again
 // only if something they are made from changed.
@@ -33,7 +37,7 @@ func (e *Engine) settings(group string, last *settings) *settings {
 		return s
 	}
 	s.ShareSettings = l.Share()
-	s.limits = window.Limits{MaxRecords: s.MaxRecords, Ordered: s.Ordered, Durable: s.Durable, DeadLetter: s.DeadLetterTopic != ""}
+	s.limits = window.Limits{MaxRecords: s.MaxRecords, Ordered: s.Ordered, Durable: s.Durable, DeadLetter: s.DeadLetterTopic != "" && (private.IsQueueGroup(group) || image.Features["share.version"] >= shareVersionDeadLetters)}
 	switch {
 	case s.FailureLimit > 0:
 		s.limits.Failures = s.FailureLimit

@@ -73,7 +73,7 @@ func (w *world) start() {
 	w.cluster, err = cluster.Start(ctx, cluster.Options{BrokerID: 1, Store: w.store, Clean: true, Log: w.log,
 		Listeners: []cluster.Endpoint{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "here", Port: 9092}}})
 	require.NoError(w.t, err)
-	w.states, err = share.New(share.Options{KV: w.dir.KV(), Log: w.log, Partitions: func() int32 {
+	w.states, err = share.New(share.Options{KV: w.dir.KV(), Log: w.log, Config: share.Config{WriteTimeout: time.Second}, Partitions: func() int32 {
 		if t := w.cluster.Image().Topic("__share_group_state"); t != nil {
 			return int32(len(t.Partitions))
 		}
@@ -118,6 +118,8 @@ func (w *world) crash(seed uint64) {
 	w.t.Helper()
 	w.fs.Cut()
 	after := w.fs.PowerCut(seed)
+	w.replicas.Fail(vfs.ErrCut)
+	w.states.Close()
 	w.stop()
 	w.fs = after
 	w.start()
