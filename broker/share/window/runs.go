@@ -168,13 +168,14 @@ func (w *Window) find(offset int64) (found *run) {
 	return found
 }
 
-// split cuts a run in two; the second begins at the offset.
-func (w *Window) split(r *run, at int64) {
+// split cuts a run in two and answers the second, which begins at the offset.
+func (w *Window) split(r *run, at int64) *run {
 	n := w.blank()
 	*n = *r
 	n.first, r.last = at, at-1
 	w.all.ReplaceOrInsert(n)
 	w.place(n)
+	return n
 }
 
 // carve makes runs begin and end with the span, which lies in the window, and answers those in it. They are good until the
@@ -182,14 +183,17 @@ func (w *Window) split(r *run, at int64) {
 func (w *Window) carve(s Span) []*run {
 	r := w.find(s.First)
 	if r.first < s.First {
-		w.split(r, s.First)
-		r = w.find(s.First)
+		r = w.split(r, s.First)
 	}
 	if r.last < s.Last {
 		r = w.find(s.Last)
 	}
 	if r.last > s.Last {
 		w.split(r, s.Last+1)
+	}
+	if r.first == s.First {
+		w.scratch = append(w.scratch[:0], r)
+		return w.scratch
 	}
 	return w.within(s)
 }
