@@ -17,7 +17,9 @@ func (w *Window) Acquire(a Acquire, l Limits) (granted []Grant, c *Change) {
 	w.ripen(a.Now)
 	p := planner{a: &a, l: &l, room: w.room(l), pieces: w.pieces[:0], batch: -1}
 	p.plan(w)
-	w.pieces = p.pieces
+	if w.pieces = p.pieces; cap(w.pieces) > keptScratch {
+		w.pieces = nil
+	}
 	if len(p.pieces) == 0 {
 		return nil, nil
 	}

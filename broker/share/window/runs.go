@@ -200,7 +200,9 @@ func (w *Window) carve(s Span) []*run {
 
 // within is the runs that begin in the span, good until the next carve, within or join.
 func (w *Window) within(s Span) []*run {
-	w.scratch = w.scratch[:0]
+	if w.scratch = w.scratch[:0]; cap(w.scratch) > keptScratch {
+		w.scratch = nil
+	}
 	w.key.first = s.First
 	w.all.AscendGreaterOrEqual(&w.key, func(r *run) bool {
 		if r.first > s.Last {
@@ -247,8 +249,11 @@ func (w *Window) shrink() {
 	}
 }
 
-// spares is how many runs are kept for use again.
-const spares = 64
+// What is kept for use again: runs, and places in the slices that calls work in.
+const (
+	spares      = 64
+	keptScratch = 1024
+)
 
 func (w *Window) blank() *run {
 	if n := len(w.spare); n > 0 {
