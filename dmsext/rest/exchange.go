@@ -31,6 +31,8 @@ type exchange struct {
 	messages []queue.Message
 	acks     []queue.Ack
 
+	timer *time.Timer // of a poll
+
 	idHeader [1]string
 	length   [1]string
 }
@@ -50,7 +52,10 @@ func (x *exchange) release() {
 	s.bodies.Add(-x.charged)
 	clear(x.messages)
 	clear(x.acks)
-	kept := exchange{server: s, in: x.in[:0], answer: answer{x.answer.b[:0]}, messages: x.messages[:0], acks: x.acks[:0]}
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+	kept := exchange{server: s, timer: x.timer, in: x.in[:0], answer: answer{x.answer.b[:0]}, messages: x.messages[:0], acks: x.acks[:0]}
 	if cap(kept.in) > keptBuffer {
 		kept.in = nil
 	}

@@ -62,18 +62,6 @@ func groupNames(in []byte) ([]string, error) {
 // page is the part of a list that is asked for. Both values have to be valid, else all of it is given (D31).
 type page struct{ size, current int }
 
-func (p *page) keys() (size, current queryKey) {
-	key := func(name string, into *int) queryKey {
-		return queryKey{name: name, many: true, set: func(value string) error {
-			if n, err := decimal(value); err == nil {
-				*into = n
-			}
-			return nil
-		}}
-	}
-	return key("page_size", &p.size), key("current_page", &p.current)
-}
-
 func paged[T any](all []T, p page) []T {
 	if p.size < 1 || p.current < 1 {
 		return all
@@ -85,12 +73,25 @@ func paged[T any](all []T, p page) []T {
 	return all[from:min(len(all), from+min(p.size, len(all)))]
 }
 
+var groupKeys = []string{"include_deadletter", "include_messages_num", "page_size", "current_page"}
+
 // listGroups is GET groups (3.2).
 func (x *exchange) listGroups() (int, error) {
 	deadLetters, counts := false, true
 	var p page
-	size, current := p.keys()
-	err := readQuery(x.r.URL.RawQuery, flag("include_deadletter", &deadLetters), flag("include_messages_num", &counts), size, current)
+	err := readQuery(x.r.URL.RawQuery, 0, groupKeys, func(at int, value string) (err error) {
+		switch groupKeys[at] {
+		case "include_deadletter":
+			deadLetters, err = flag("include_deadletter", value)
+		case "include_messages_num":
+			counts, err = flag("include_messages_num", value)
+		case "page_size":
+			p.size, _ = decimal(value)
+		case "current_page":
+			p.current, _ = decimal(value)
+		}
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,13 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 	}
 	s := x.server
 	p := &poll{server: s, tally: x.route.tally, id: x.id, began: x.began, want: want, done: make(chan struct{}),
-		project: strings.Clone(x.project), queue: strings.Clone(x.queue), group: strings.Clone(x.group)}
+		project: x.project, queue: x.queue, group: x.group}
+	if len(x.r.RequestURI) > longURL { // else it may live as long as the poll
+		p.project, p.queue, p.group = strings.Clone(x.project), strings.Clone(x.queue), strings.Clone(x.group)
+		for i, label := range p.want.Labels {
+			p.want.Labels[i] = strings.Clone(label)
+		}
+	}
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(s.ctx)
 	s.polls.Add(1)
@@ -56,9 +62,7 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 		p.cancel()
 		return x.ended(nil, nil)
 	}
-	park := time.NewTimer(s.limits.ParkAfter)
-	defer park.Stop()
-	asleep := park.C
+	asleep := x.sleep(s.limits.ParkAfter)
 	if x.conn == nil || s.limits.ParkAfter < 0 || !x.r.ProtoAtLeast(1, 1) {
 		asleep = nil
 	}
@@ -77,6 +81,19 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 			return x.ended(p.received, p.err)
 		}
 	}
+}
+
+// longURL is what a URL may have of which a poll keeps parts: labels with all the rest.
+const longURL = 1 << 10
+
+// sleep starts the exchange's timer.
+func (x *exchange) sleep(d time.Duration) <-chan time.Time {
+	if x.timer == nil {
+		x.timer = time.NewTimer(d)
+	} else {
+		x.timer.Reset(d)
+	}
+	return x.timer.C
 }
 
 // begin runs f in a goroutine that Stop waits for; false: the server is stopped.

@@ -99,10 +99,12 @@ func redrive(body object, q *queue.NewQueue) error {
 	return nil
 }
 
+var listKeys = []string{"include_deadletter", "include_messages_num"}
+
 // listQueues is GET queues (2.2). include_messages_num is read and has no effect: the number is always told (D18).
 func (x *exchange) listQueues() (int, error) {
 	var deadLetters, counts bool
-	if err := readQuery(x.r.URL.RawQuery, flag("include_deadletter", &deadLetters), flag("include_messages_num", &counts)); err != nil {
+	if err := readFlags(x.r.URL.RawQuery, listKeys, &deadLetters, &counts); err != nil {
 		return 0, err
 	}
 	queues, err := x.server.queues.Queues(x.r.Context(), x.project)
@@ -123,7 +125,7 @@ func (x *exchange) listQueues() (int, error) {
 // showQueue is GET queues/{queue_id} (2.3).
 func (x *exchange) showQueue() (int, error) {
 	var deadLetters bool
-	if err := readQuery(x.r.URL.RawQuery, flag("include_deadletter", &deadLetters)); err != nil {
+	if err := readFlags(x.r.URL.RawQuery, listKeys[:1], &deadLetters); err != nil {
 		return 0, err
 	}
 	q, err := x.server.queues.Queue(x.r.Context(), x.project, x.queue)

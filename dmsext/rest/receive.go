@@ -3,7 +3,6 @@ package rest
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
@@ -36,48 +35,55 @@ func (x *exchange) receiveDead() (int, error) {
 	return x.poll(want)
 }
 
+// receiveKeys are the query's, the repeatable one first; those of dead letters are all but the labels'.
+var (
+	receiveKeys = []string{"tag", "max_msgs", "time_wait", "ack_wait", "tag_type"}
+	deadKeys    = []string{"", "max_msgs", "time_wait", "ack_wait"}
+)
+
 func readReceive(query string, deadLetters bool) (queue.Receive, error) {
-	r := queue.Receive{Max: mostMessages, DeadLetters: deadLetters}
-	wait, ackWait := standardWait, standardAckWait
-	if query != "" {
-		keys := []queryKey{
-			within("max_msgs", &r.Max, 1, mostMessages, queue.CodeMaxMessages),
-			within("time_wait", &wait, 1, mostWait, queue.CodeTimeWait),
-			within("ack_wait", &ackWait, leastAckWait, mostAckWait, queue.CodeAckWait),
-		}
-		if !deadLetters {
-			keys = append(keys, label(&r.Labels), labelType(&r.AllLabels))
-		}
-		if err := readQuery(query, keys...); err != nil {
-			return r, err
-		}
+	r := queue.Receive{Max: mostMessages, Wait: standardWait * time.Second, AckWait: standardAckWait * time.Second, DeadLetters: deadLetters}
+	keys := receiveKeys
+	if deadLetters {
+		keys = deadKeys
 	}
-	r.Wait, r.AckWait = time.Duration(wait)*time.Second, time.Duration(ackWait)*time.Second
-	return r, nil
+	err := readQuery(query, 1, keys, func(at int, value string) (err error) {
+		n := 0
+		switch keys[at] {
+		case "max_msgs":
+			r.Max, err = within("max_msgs", value, 1, mostMessages, queue.CodeMaxMessages)
+		case "time_wait":
+			n, err = within("time_wait", value, 1, mostWait, queue.CodeTimeWait)
+			r.Wait = time.Duration(n) * time.Second
+		case "ack_wait":
+			n, err = within("ack_wait", value, leastAckWait, mostAckWait, queue.CodeAckWait)
+			r.AckWait = time.Duration(n) * time.Second
+		case "tag":
+			r.Labels, err = addLabel(r.Labels, value)
+		case "tag_type":
+			r.AllLabels, err = labelType(value)
+		}
+		return err
+	})
+	return r, err
 }
 
-// label collects the labels that are asked for; one that stands twice is one.
-func label(into *[]string) queryKey {
-	return queryKey{name: "tag", many: true, set: func(value string) error {
-		if slices.Contains(*into, value) {
-			return nil
-		}
-		if len(*into) == mostLabels {
-			return refuse(queue.CodeQuery, "The URL has invalid parameters: more than %d tags.", mostLabels)
-		}
-		*into = append(*into, strings.Clone(value)) // the URL would live as long as the poll
-		return nil
-	}}
+// addLabel collects the labels that are asked for; one that stands twice is one.
+func addLabel(labels []string, value string) ([]string, error) {
+	if slices.Contains(labels, value) {
+		return labels, nil
+	}
+	if len(labels) == mostLabels {
+		return nil, refuse(queue.CodeQuery, "The URL has invalid parameters: more than %d tags.", mostLabels)
+	}
+	return append(labels, value), nil
 }
 
-func labelType(all *bool) queryKey {
-	return queryKey{name: "tag_type", set: func(value string) error {
-		if value != "or" && value != "and" {
-			return refuse(codeTagType, "The tag_type must be or / and, not %q.", clip(value))
-		}
-		*all = value == "and"
-		return nil
-	}}
+func labelType(value string) (all bool, err error) {
+	if value != "or" && value != "and" {
+		return false, refuse(codeTagType, "The tag_type must be or / and, not %q.", clip(value))
+	}
+	return value == "and", nil
 }
 
 // appendReceived appends the answer: a bare array.

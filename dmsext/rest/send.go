@@ -156,10 +156,12 @@ func (m *sending) all(c *cursor) error {
 		if err := m.one(c); err != nil {
 			return err
 		}
-		if size := c.at - from; size > MessageBytes {
+		size := c.at - from
+		if size > MessageBytes {
 			return tooLong(size)
 		}
-		m.size += c.at - from
+		m.messages[len(m.messages)-1].Size = size
+		m.size += size
 	}
 }
 
@@ -210,7 +212,7 @@ func (m *sending) invalid(format string, args ...any) error {
 	return e
 }
 
-// attributes reads names with scalar values. Of a name that stands twice the last value counts.
+// attributes reads names with scalar values. Of a name that stands twice both are given: the queue takes the last.
 func (m *sending) attributes(c *cursor) (list []queue.Attribute, err error) {
 	if !c.enter('{') {
 		raw, err := c.value()
@@ -219,7 +221,6 @@ func (m *sending) attributes(c *cursor) (list []queue.Attribute, err error) {
 		}
 		return nil, m.invalid("attributes must be an object")
 	}
-	var index map[string]int // of more than a few
 	for first := true; ; first = false {
 		name, more, err := c.member(first)
 		if err != nil || !more {
@@ -232,47 +233,8 @@ func (m *sending) attributes(c *cursor) (list []queue.Attribute, err error) {
 		if value[0] == '{' || value[0] == '[' {
 			return nil, m.invalid("the attribute %q must be a string, a number, true, false or null", clip(string(name)))
 		}
-		if at := attributeAt(list, index, name); at >= 0 {
-			list[at].Value = value
-			continue
-		}
 		list = append(list, queue.Attribute{Name: string(name), Value: value})
-		index = indexed(list, index)
 	}
-}
-
-// fewAttributes are found by looking at each.
-const fewAttributes = 16
-
-func attributeAt(list []queue.Attribute, index map[string]int, name []byte) int {
-	if index != nil {
-		if at, found := index[string(name)]; found {
-			return at
-		}
-		return -1
-	}
-	for i := range list {
-		if list[i].Name == string(name) {
-			return i
-		}
-	}
-	return -1
-}
-
-// indexed adds the last of list to the index, which begins to be when the list is long.
-func indexed(list []queue.Attribute, index map[string]int) map[string]int {
-	if len(list) < fewAttributes {
-		return nil
-	}
-	if index == nil {
-		index = make(map[string]int, 2*fewAttributes)
-		for i := range list {
-			index[list[i].Name] = i
-		}
-		return index
-	}
-	index[list[len(list)-1].Name] = len(list) - 1
-	return index
 }
 
 // labels reads a message's tags.
