@@ -48,7 +48,7 @@
 // A snapshot is written when the updates since the last are 500 (share.coordinator.snapshot.update.records.per.snapshot) or
 // 64 KiB, and outweigh it: over time each update pays for at most as many bytes again. The topic is not compacted. From time
 // to time snapshots that lie far back are renewed and the records below the first that is needed are deleted (upkeep.go), as
-// Kafka's share coordinator does, but only when the log holds much that nobody needs.
+// Kafka's share coordinator does, but only when the log holds much that nobody needs, and more of it than they would take.
 //
 // Invariants: batches do not overlap, do not lie below the start, and neighbours differ; after a Write the first offset at the
 // start is not settled, and the delivery complete count is the number of settled offsets above it; the start falls, and epochs

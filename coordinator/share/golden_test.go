@@ -161,11 +161,18 @@ func ours() []runtime.Record {
 		{First: 116, Last: 116, State: Archived, Deliveries: 3},
 	}
 	for i := range 20 {
-		batches = append(batches, Batch{First: int64(200 + i), Last: int64(200 + i), State: Acquired, Deliveries: 1, Holder: fmt.Sprint("holder", i), Until: 1})
+		b := lease(int64(200+i), int64(200+i), fmt.Sprint("holder", i))
+		b.Until = 1
+		batches = append(batches, b)
 	}
-	snapshot := &change{snapshotEpoch: 4, stateEpoch: 5, leaderEpoch: 6, fence: 7, start: 100, complete: 2, created: 1_800_000_000_000, written: 1_800_000_000_001,
-		batches: batches, counters: &Counters{1, 200, 30_000, 4, 1 << 40}, producer: producer}
-	write := &change{snapshotEpoch: 4, leaderEpoch: 6, start: 100, complete: 2, batches: batches[:6], counters: &Counters{Accepted: 1}, producer: producer, replaces: true}
+	snapshot := &change{
+		snapshotEpoch: 4, stateEpoch: 5, leaderEpoch: 6, fence: 7, start: 100, complete: 2, created: 1_800_000_000_000, written: 1_800_000_000_001,
+		batches: batches, counters: &Counters{1, 200, 30_000, 4, 1 << 40}, producer: producer,
+	}
+	write := &change{
+		snapshotEpoch: 4, leaderEpoch: 6, start: 100, complete: 2, batches: batches[:6],
+		counters: &Counters{Accepted: 1}, producer: producer, replaces: true,
+	}
 	last := &change{snapshotEpoch: 4, leaderEpoch: -1, start: -1, complete: -1, replaces: true}
 	return []runtime.Record{
 		snapshotRecord(k, snapshot),

@@ -48,12 +48,14 @@ func TestRecords(t *testing.T) {
 			return c.write(&Write{Key: key, StateEpoch: 3, LeaderEpoch: 5, Start: -1, Batches: []Batch{done(10, 11)}, Add: Counters{Accepted: 2}})
 		}, nil, []string{"g/0 update of 0: leader 5 start 17 complete 0 counters {7 0 0 0 0}"}, 17, "17-19:1*1@b<1800000000000"},
 		{"fail and back off", func(c *coord) error {
-			return c.write(&Write{Key: key, StateEpoch: 3, LeaderEpoch: 5, Start: -1, Batches: []Batch{{First: 17, Last: 17, State: Available, Deliveries: 1, Failures: 1, Until: 99}}})
+			failed := Batch{First: 17, Last: 17, State: Available, Deliveries: 1, Failures: 1, Until: 99}
+			return c.write(&Write{Key: key, StateEpoch: 3, LeaderEpoch: 5, Start: -1, Batches: []Batch{failed}})
 		}, nil, []string{"g/0 update of 0: leader 5 start 17 complete 0 17-17:0*1!1<99"}, 17, "17-17:0*1!1<99 18-19:1*1@b<1800000000000"},
 		{"dead letter", func(c *coord) error {
 			return c.write(&Write{Key: key, StateEpoch: 3, LeaderEpoch: 5, Start: -1, Producer: &Producer{ID: 4, Sequence: 1},
 				Batches: []Batch{{First: 18, Last: 18, State: Archiving, Deliveries: 9, Intent: &Intent{ProducerID: 4, Cause: "x"}}}})
-		}, nil, []string{"g/0 update of 0: leader 5 start 17 complete 0 producer 4/0/1 18-18:3*9->4/0"}, 17, "17-17:0*1!1<99 18-18:3*9->4/0 19-19:1*1@b<1800000000000"},
+		}, nil, []string{"g/0 update of 0: leader 5 start 17 complete 0 producer 4/0/1 18-18:3*9->4/0"},
+			17, "17-17:0*1!1<99 18-18:3*9->4/0 19-19:1*1@b<1800000000000"},
 		{"older state epoch", func(c *coord) error { return c.write(&Write{Key: key, StateEpoch: 2, LeaderEpoch: 5}) }, kerr.FencedStateEpoch, nil,
 			17, "17-17:0*1!1<99 18-18:3*9->4/0 19-19:1*1@b<1800000000000"},
 		{"older leader", func(c *coord) error { return c.write(&Write{Key: key, StateEpoch: 3, LeaderEpoch: 4}) }, kerr.FencedLeaderEpoch, nil,

@@ -33,6 +33,8 @@ const (
 	coldBytes  = 1 << 20
 	// slack is how many records the log may hold beyond what is needed before old snapshots are renewed.
 	slack = 1000
+	// recordBytes is about what one record that nobody needs takes in the log.
+	recordBytes = 150
 )
 
 // upkeep lets go of states that were not used for long, writes snapshots in place of the oldest in the log if it holds much
@@ -44,7 +46,8 @@ func (m *machine) upkeep(v runtime.View) runtime.Outcome {
 		m.log.Error("share state not looked after", zap.Int32("partition", m.partition), zap.Error(err))
 		return runtime.Outcome{Then: m.again(m.cfg.PruneInterval)}
 	}
-	if records, renewed := m.snapshots(v, cold); len(records) > 0 {
+	_, end := m.ends()
+	if records, renewed := m.snapshots(v, cold, (end-first)*recordBytes); len(records) > 0 {
 		return runtime.Outcome{
 			Records: records,
 			Then: func(tx *runtime.Tx) {
@@ -100,8 +103,9 @@ func (m *machine) coldest(v runtime.View) (first int64, cold []Key, err error) {
 	return first, cold, err
 }
 
-// snapshots makes the records of these states, as many as one step may write, and what to do when they are written.
-func (m *machine) snapshots(v runtime.View, keys []Key) (records []runtime.Record, renewed []func()) {
+// snapshots makes the records of these states, as many as one step may write, and what to do when they are written. It stops
+// where they would take more than worth bytes: a large state is not written again for a few small records.
+func (m *machine) snapshots(v runtime.View, keys []Key, worth int64) (records []runtime.Record, renewed []func()) {
 	size := 0
 	for _, k := range keys {
 		p, cached := m.states[k]
@@ -111,6 +115,9 @@ func (m *machine) snapshots(v runtime.View, keys []Key) (records []runtime.Recor
 				m.log.Error("a share partition's state cannot be read", zap.Stringer("key", k), zap.Error(err))
 				continue // it holds the log's end back, but nothing is lost
 			}
+		}
+		if worth -= p.snapshotSize(); worth < 0 {
+			break
 		}
 		c := p.snapshot(v.Now())
 		rec := snapshotRecord(k, c)

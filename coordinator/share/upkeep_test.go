@@ -64,7 +64,7 @@ func TestFullWindow(t *testing.T) {
 
 		end := c.log.End()
 		require.NoError(t, c.rt.Do(0, func(m *machine, v runtime.View) runtime.Outcome {
-			records, renewed := m.snapshots(v, []Key{key})
+			records, renewed := m.snapshots(v, []Key{key}, 1<<40)
 			return runtime.Outcome{Records: records, Then: func(*runtime.Tx) { renewed[0]() }}
 		}))
 		c.log.each(t, end, func(rec *record.Record) {
@@ -147,6 +147,33 @@ func TestLogIsCut(t *testing.T) {
 		check()
 		c.rebuild()
 		check()
+	})
+}
+
+// TestLargeStateIsNotRenewedForLittle has an idle state that is larger than what its snapshot keeps in the log.
+func TestLargeStateIsNotRenewedForLittle(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c := coordinator(t, Config{})
+		large := Key{"large", uuid.ID{1}, 0}
+		require.NoError(t, c.init(large, 1, 0))
+		c.fill(large, 10_000, settle)
+		require.NoError(t, c.init(key, 1, 0))
+		next := int64(0)
+		busy := func(n int64) {
+			for range n {
+				require.NoError(t, c.write(&Write{Key: key, StateEpoch: 1, Start: -1, Batches: []Batch{done(next, next)}}))
+				next++
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		busy(2000)
+		require.Less(t, c.log.Start(), int64(100))
+		busy(3000)
+		require.Greater(t, c.log.Start(), int64(2000))
+		require.Len(t, c.state(large).Batches, 10_000)
+		c.rebuild()
+		require.Len(t, c.state(large).Batches, 10_000)
+		require.Equal(t, next, c.state(key).Start)
 	})
 }
 
