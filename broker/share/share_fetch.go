@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -37,12 +38,15 @@ type fetching struct {
 	mapped int     // see slotOf
 
 	// Of the attempt under way.
-	todo     []int32 // slots to acquire from
-	next     int
-	records  int // that may still be acquired
-	bytes    int // likewise
-	final    bool
-	finished func(over bool)
+	todo       []int32 // slots to acquire from
+	next       int
+	trying     *slot
+	met        atomic.Bool // see acquired
+	onAcquired func(acquired, error)
+	records    int // that may still be acquired
+	bytes      int // likewise
+	final      bool
+	finished   func(over bool)
 }
 
 // slot is what is to be said of one partition.

@@ -1,7 +1,6 @@
 package share
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -146,21 +145,27 @@ func (f *fetching) all() {
 
 // step acquires from one partition after the other while there is room in the answer.
 func (f *fetching) step() {
+	if f.onAcquired == nil {
+		f.onAcquired = f.acquired
+	}
 	for f.next < len(f.todo) && f.records > 0 && f.bytes > 0 {
-		s := &f.slots[f.todo[f.next]]
+		f.trying = &f.slots[f.todo[f.next]]
 		f.next++
-		var met atomic.Bool // the second of both, the call's return and its end, goes on
-		s.part.acquire(f.asks(s), func(got acquired, err error) {
-			f.take(s, got, err)
-			if met.Swap(true) {
-				f.door.engine.spawn(f.step) // this may be the state's goroutine
-			}
-		})
-		if !met.Swap(true) {
+		f.met.Store(false)
+		f.trying.part.acquire(f.asks(f.trying), f.onAcquired)
+		if !f.met.Swap(true) {
 			return
 		}
 	}
 	f.decide()
+}
+
+// acquired takes what an acquire came to. Of this and the return of the call that began it, the second goes on.
+func (f *fetching) acquired(got acquired, err error) {
+	f.take(f.trying, got, err)
+	if f.met.Swap(true) {
+		f.door.engine.spawn(f.step) // this may be the state's goroutine
+	}
 }
 
 func (f *fetching) asks(s *slot) acquire {
