@@ -72,9 +72,12 @@ func New(s share.Stored, start int64, now time.Time) *Window {
 			b.Until = 0
 		}
 		w.extend(b.First)
-		w.add(b)
+		left, _ := w.all.Max()
+		r := w.add(b)
 		w.end = b.Last + 1
-		w.join(Span{b.First, b.Last})
+		if left != nil && left.same(r) {
+			w.join(Span{b.First, b.Last})
+		}
 	}
 	w.shrink()
 	return w
