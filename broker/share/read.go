@@ -30,7 +30,7 @@ func (p *partition) readSpans(v view, a *acquire, m *scratch) (found, error) {
 		return found{read: window.Span{First: v.from, Last: v.from - 1}}, err
 	}
 	r := found{read: window.Span{First: v.from, Last: got.Slice.End - 1}, slice: got.Slice, spans: m.spans[:0], ats: m.ats[:0], bytes: got.Slice.Len}
-	w := headers{slice: got.Slice, buf: m.buf}
+	w := headers{slice: got.Slice, buf: m.buf[:0]}
 	skips := newSkips(got.Aborted)
 	room := free{spans: v.free}
 	wanted := int64(a.maxRecords)
