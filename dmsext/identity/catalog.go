@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -88,24 +89,41 @@ func (s *Service) getCatalog(w http.ResponseWriter, r *http.Request, body []byte
 	return writeJSON(w, http.StatusOK, map[string]any{"catalog": s.catalog(s.base(r), c.Project), "links": links{Self: s.base(r) + "/v3/auth/catalog"}})
 }
 
+type serviceView struct {
+	ID      string `json:"id"`
+	Type    string `json:"type"`
+	Name    string `json:"name"`
+	Enabled bool   `json:"enabled"`
+	Links   links  `json:"links"`
+}
+
+func (v service) view(base string) serviceView {
+	return serviceView{v.id(), v.kind, v.name, true, links{Self: base + "/v3/services/" + v.id()}}
+}
+
 func (s *Service) getServices(w http.ResponseWriter, r *http.Request, body []byte) error {
 	if _, err := s.who(r, body); err != nil {
 		return err
 	}
-	type entry struct {
-		ID      string `json:"id"`
-		Type    string `json:"type"`
-		Name    string `json:"name"`
-		Enabled bool   `json:"enabled"`
-		Links   links  `json:"links"`
-	}
-	list := []entry{}
+	list := []serviceView{}
 	for _, v := range services {
-		if kind := r.URL.Query().Get("type"); kind == "" || kind == v.kind {
-			list = append(list, entry{v.id(), v.kind, v.name, true, links{Self: s.base(r) + "/v3/services/" + v.id()}})
+		if q := r.URL.Query(); (!q.Has("type") || q.Get("type") == v.kind) && (!q.Has("name") || q.Get("name") == v.name) {
+			list = append(list, v.view(s.base(r)))
 		}
 	}
 	return s.writeList(w, r, "services", list)
+}
+
+func (s *Service) getService(w http.ResponseWriter, r *http.Request, body []byte) error {
+	if _, err := s.who(r, body); err != nil {
+		return err
+	}
+	for _, v := range services {
+		if v.id() == r.PathValue("id") {
+			return writeJSON(w, http.StatusOK, map[string]any{"service": v.view(s.base(r))})
+		}
+	}
+	return fmt.Errorf("%w: service %s", ErrNotFound, clip(r.PathValue("id")))
 }
 
 func (s *Service) getEndpoints(w http.ResponseWriter, r *http.Request, body []byte) error {

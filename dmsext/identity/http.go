@@ -56,6 +56,7 @@ func (s *Service) routes() map[string]methods {
 		"/v3/domains":                        domains,
 		"/v3/regions":                        {http.MethodGet: s.getRegions},
 		"/v3/services":                       {http.MethodGet: s.getServices},
+		"/v3/services/{id}":                  {http.MethodGet: s.getService},
 		"/v3/endpoints":                      {http.MethodGet: s.getEndpoints},
 		"/v3/projects":                       {http.MethodGet: s.getProjects},
 		"/v3/projects/{id}":                  {http.MethodGet: s.getProject},

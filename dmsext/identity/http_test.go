@@ -240,7 +240,13 @@ func TestVersionsNeedNoCredentials(t *testing.T) {
 }
 
 func TestWithoutAURLAddressesAreWhereTheRequestArrived(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.PublicURL = "" })
+	for _, configured := range []string{"", "http://0.0.0.0:9080", "http://[::]:9080/"} {
+		arrivedAt(t, newWorld(t, func(o *Options) { o.PublicURL = configured }))
+	}
+}
+
+func arrivedAt(t *testing.T, w *world) {
+	t.Helper()
 	r := httptest.NewRequest("GET", "/v3", nil)
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9080}))
 	r.Host = "127.0.0.1" // openstack4j leaves the port out
@@ -267,6 +273,10 @@ func TestTheDirectoryShowsWhatIsOnesOwn(t *testing.T) {
 	require.Equal(t, 0, count(alice, "/v3/auth/domains?name=acme", "domains"))
 	require.Equal(t, 4, count(alice, "/v3/services", "services"))
 	require.Equal(t, 1, count(alice, "/v3/services?type=dms", "services"))
+	require.Equal(t, 0, count(alice, "/v3/services?name=x", "services"))
+	dms := w.call(t, "GET", "/v3/services?type=dms", alice, "").at(t, "services", 0, "id").(string)
+	require.Equal(t, "dms", w.call(t, "GET", "/v3/services/"+dms, alice, "").at(t, "service", "type"))
+	require.Equal(t, 404, w.call(t, "GET", "/v3/services/x", alice, "").Code)
 	require.Equal(t, 4, count(alice, "/v3/endpoints", "endpoints"))
 	require.Equal(t, 2, count(root, "/v3/endpoints", "endpoints"), "without a project")
 	require.Equal(t, 4, count(alice, "/v3/auth/catalog", "catalog"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // Options says what a Service stands on.
 type Options struct {
 	Broker    Broker
-	PublicURL string           // how clients reach the HTTP listener, as http://host:port: addresses in the catalog begin so; "": where a request arrived
+	PublicURL string           // how clients reach the HTTP listener, as http://host:port: addresses in the catalog begin so; "", or all addresses as the host: where a request arrived
 	Region    string           // name of the one region in the catalog; "": local
 	Loopback  bool             // only this machine reaches the HTTP listener
 	Insecure  bool             // open mode also where others reach it
@@ -45,7 +46,7 @@ type Service struct {
 // New makes a Service.
 func New(o Options) *Service {
 	s := &Service{
-		docs: documents{broker: o.Broker}, url: strings.TrimRight(o.PublicURL, "/"), region: cmp.Or(o.Region, "local"),
+		docs: documents{broker: o.Broker}, url: reachable(o.PublicURL), region: cmp.Or(o.Region, "local"),
 		loopback: o.Loopback, insecure: o.Insecure, skew: cmp.Or(o.Skew, 15*time.Minute), now: o.Now, log: o.Log,
 		passwords: newPasswords(defaultCost), slow: newSlowdown(), strangers: randomText(secretLetters, secretLength),
 	}
@@ -56,6 +57,17 @@ func New(o Options) *Service {
 		s.log = zap.NewNop()
 	}
 	return s
+}
+
+// reachable is the URL without what can not stand in an address: a slash at the end, or a host that is no address but all of
+// them ("http://0.0.0.0:9080").
+func reachable(text string) string {
+	if u, err := url.Parse(text); err == nil {
+		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsUnspecified() {
+			return ""
+		}
+	}
+	return strings.TrimRight(text, "/")
 }
 
 // ErrOpen is why a broker refuses to serve HTTP beyond its own machine.
