@@ -159,6 +159,13 @@ func line(t *testing.T, key, value []byte) string {
 		}
 		return s
 	}
+	if group, member, ok := decodeShareKey(key); ok {
+		if value == nil {
+			return fmt.Sprintf("%d of %s/%s gone", recordType(key), group, member)
+		}
+		text, _ := shareLine(t, key, value)
+		return text
+	}
 	return fmt.Sprintf("%x", key)
 }
 
@@ -179,6 +186,8 @@ type coord struct {
 	db   *kv.DB
 	conf Config
 	life int32 // leader epoch
+
+	options func(*Options) // what else there is around it
 }
 
 // coordinator is one that is loaded, with Kafka's initial delay unless said, in the simulated time of the test.
@@ -196,7 +205,11 @@ func (c *coord) start() {
 	var err error
 	c.db, err = kv.Open(kv.Options{FS: c.fs, Dir: "/kv"})
 	require.NoError(c.t, err)
-	c.Service, err = New(Options{KV: c.db, Config: c.conf, Partitions: func() int32 { return 1 }})
+	o := Options{KV: c.db, Config: c.conf, Partitions: func() int32 { return 1 }}
+	if c.options != nil {
+		c.options(&o)
+	}
+	c.Service, err = New(o)
 	require.NoError(c.t, err)
 	c.life++
 	c.Load(uuid.ID{1}, 0, c.life, c.log)

@@ -73,8 +73,8 @@ func (d *shareGroup) assign(all []knownTopic) {
 		for p := &a.parts[i]; len(p.holders) < share && a.give(p); {
 		}
 	}
-	a.cover()
 	a.balance()
+	a.cover()
 	for id, target := range a.targets() {
 		if m := d.members[id]; !sameAssignment(m.target, target) {
 			changed := *m
@@ -187,13 +187,29 @@ func (a *assigner) cover() {
 	}
 }
 
-// balance moves partitions from members with more to members with at least two fewer, until none can be moved.
+// balance moves partitions from members with more to members with at least two fewer, until none can be moved. Those with more
+// than their part come first, so that no more is moved than has to be.
 func (a *assigner) balance() {
+	total := 0
+	for _, load := range a.load {
+		total += load
+	}
+	if len(a.members) > 0 {
+		a.even((total + len(a.members) - 1) / len(a.members))
+	}
+	a.even(0)
+}
+
+// even is balance for members with more than so many partitions.
+func (a *assigner) even(above int) {
 	for moved := true; moved; {
 		moved = false
 		for i := range a.parts {
 			p := &a.parts[i]
 			most := slices.MaxFunc(p.holders, func(x, y int) int { return a.load[x] - a.load[y] })
+			if a.load[most] <= above {
+				continue
+			}
 			if to := a.least(p); to >= 0 && a.load[most]-a.load[to] >= 2 {
 				a.release(p, most)
 				a.hold(p, to)

@@ -123,21 +123,21 @@ func (s *Service) begin(run *stateRun, err error) {
 
 // initialize makes one state.
 func (s *Service) initialize(init *stateInit, epoch int32, done func(error)) {
-	if !init.fresh {
-		s.share.Initialize(init.Key, epoch, init.start, func(err error) {
-			if err == nil {
-				s.stateChanged(init.Key)
-			}
-			done(err)
-		})
-		return
-	}
 	s.share.Summary(init.Key, func(there share.Stored, err error) {
-		if err != nil || there.StateEpoch > 0 || there.Start >= 0 {
+		switch {
+		case err != nil, init.fresh && (there.StateEpoch > 0 || there.Start >= 0):
 			done(err)
-			return
+		case init.fresh:
+			s.share.Initialize(init.Key, epoch, init.start, done)
+		default:
+			// Only a newer epoch replaces a state.
+			s.share.Initialize(init.Key, max(epoch, there.StateEpoch+1), init.start, func(err error) {
+				if err == nil {
+					s.stateChanged(init.Key)
+				}
+				done(err)
+			})
 		}
-		s.share.Initialize(init.Key, epoch, init.start, done)
 	})
 }
 
