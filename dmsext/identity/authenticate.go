@@ -54,7 +54,7 @@ func (s *Service) Authenticate(r *http.Request, body []byte) (Caller, *AuthError
 		return Caller{}, unanswered(err)
 	case !open:
 		return Caller{}, refused
-	case crossOrigin.Check(r) != nil:
+	case foreignPage(r):
 		return Caller{}, &AuthError{Status: http.StatusForbidden, Code: CodeDenied, Message: "A browser sent this for a page of another origin."}
 	}
 	return Caller{Any: true}, nil

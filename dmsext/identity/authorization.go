@@ -60,40 +60,56 @@ func parseAuthorization(text string) (*authorization, error) {
 	if algorithm != algorithmSDK && algorithm != algorithmV11 {
 		return nil, malformed("unknown algorithm %q", clip(algorithm))
 	}
-	parts := map[string]string{}
+	var parts parts
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if _, twice := parts[name]; !ok || twice {
-			return nil, malformed("want name=value pairs, each once")
+		if !ok {
+			return nil, malformed("want name=value pairs")
 		}
-		switch name {
-		case "Access", "Credential", "SignedHeaders", "Signature":
-			parts[name] = value
-		default:
-			return nil, malformed("unknown part %q", clip(name))
+		into := parts.named(name)
+		if into == nil || *into != "" || value == "" {
+			return nil, malformed("part %q is unknown, empty or there twice", clip(name))
 		}
+		*into = value
 	}
 	a := &authorization{}
-	if err := a.identify(algorithm, parts); err != nil {
+	if err := a.identify(algorithm, &parts); err != nil {
 		return nil, err
 	}
 	if !accessName.MatchString(a.access) {
 		return nil, malformed("no access key")
 	}
-	if len(parts["Signature"]) != 2*sha256.Size {
+	if len(parts.signature) != 2*sha256.Size {
 		return nil, malformed("the signature is not %d hexadecimal digits", 2*sha256.Size)
 	}
-	if _, err := hex.Decode(a.signature[:], []byte(parts["Signature"])); err != nil {
+	if _, err := hex.Decode(a.signature[:], []byte(parts.signature)); err != nil {
 		return nil, malformed("the signature is not hexadecimal")
 	}
 	var err error
-	a.headers, err = parseSignedHeaders(parts["SignedHeaders"])
+	a.headers, err = parseSignedHeaders(parts.signedHeaders)
 	return a, err
 }
 
+// parts are the name=value pairs of the header.
+type parts struct{ access, credential, signedHeaders, signature string }
+
+func (p *parts) named(name string) *string {
+	switch name {
+	case "Access":
+		return &p.access
+	case "Credential":
+		return &p.credential
+	case "SignedHeaders":
+		return &p.signedHeaders
+	case "Signature":
+		return &p.signature
+	}
+	return nil
+}
+
 // identify reads who signed, and with what scope.
-func (a *authorization) identify(algorithm string, parts map[string]string) error {
-	access, credential := parts["Access"], parts["Credential"]
+func (a *authorization) identify(algorithm string, parts *parts) error {
+	access, credential := parts.access, parts.credential
 	if (access == "") == (credential == "") {
 		return malformed("want either Access or Credential")
 	}

@@ -209,31 +209,30 @@ func (s *Service) who(r *http.Request, body []byte) (who, error) {
 // sees tells whether a caller of the directory may know of all users and projects.
 func (w *who) sees() bool { return w.Any || w.Admin }
 
-// administer tells whether the sender may administer: with a token of an administrator; or, as long as there is no user, from
-// the broker's own machine. bootstrap is true in the second case.
-func (s *Service) administer(r *http.Request, body []byte) (bootstrap bool, err error) {
+// administer tells who administers: a user, with a token and the role for it; or, as long as there is no user, "": somebody on
+// the broker's own machine.
+func (s *Service) administer(r *http.Request, body []byte) (by string, err error) {
 	c, refused := s.credentials(r, body)
-	if refused == nil {
-		if !c.Admin {
-			return false, fmt.Errorf("%w: this needs a token of a user with the role %s", ErrDenied, roleAdmin)
-		}
-		return false, nil
-	}
-	if refused.err != nil {
-		return false, refused
+	switch {
+	case refused == nil && c.Admin:
+		return c.Name, nil
+	case refused == nil:
+		return "", fmt.Errorf("%w: this needs a token of a user with the role %s", ErrDenied, roleAdmin)
+	case refused.err != nil:
+		return "", refused
 	}
 	there, err := s.docs.any(r.Context(), private.KindUsers, "")
 	switch {
 	case err != nil:
-		return false, err
+		return "", err
 	case there:
-		return false, refused
+		return "", refused
 	case !local(r):
-		return false, fmt.Errorf("%w: as long as there is no user, this is for requests from the broker's own machine, to its address", ErrDenied)
-	case crossOrigin.Check(r) != nil:
-		return false, fmt.Errorf("%w: a browser sent this for a page of another origin", ErrDenied)
+		return "", fmt.Errorf("%w: as long as there is no user, this is for requests from the broker's own machine, to its address", ErrDenied)
+	case foreignPage(r):
+		return "", fmt.Errorf("%w: a browser sent this for a page of another origin", ErrDenied)
 	}
-	return true, nil
+	return "", nil
 }
 
 // local tells whether a request was sent on the machine it arrived at, by somebody who named the address: not through a proxy,

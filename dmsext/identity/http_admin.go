@@ -2,19 +2,24 @@ package identity
 
 import (
 	"net/http"
+
+	"go.uber.org/zap"
 )
 
 // The administration: what `tidemark project`, `user` and `access-key` call. Bodies are JSON; a list stands under its plural.
 
 // as runs an administrative operation for who may do it, and answers with what it returns; nil: nothing to say.
 func (s *Service) as(w http.ResponseWriter, r *http.Request, body []byte, status int, op func(bootstrap bool) (any, error)) error {
-	bootstrap, err := s.administer(r, body)
+	by, err := s.administer(r, body)
 	if err != nil {
 		return err
 	}
-	answer, err := op(bootstrap)
+	answer, err := op(by == "")
 	if err != nil {
 		return err
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.log.Info("identity changed", zap.String("method", r.Method), zap.String("path", clip(r.URL.Path)), zap.String("by", by), zap.String("from", r.RemoteAddr))
 	}
 	if answer == nil {
 		w.WriteHeader(http.StatusNoContent)

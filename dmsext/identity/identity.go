@@ -103,6 +103,10 @@ func IsLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// crossOrigin refuses what a browser sends on behalf of a page from elsewhere: in open mode there is no secret that such a
-// page would lack.
 var crossOrigin = http.NewCrossOriginProtection()
+
+// foreignPage tells whether a browser sent this on behalf of a page from elsewhere: in open mode there is no secret that such a
+// page would lack. Reading counts too: to retrieve messages is a GET.
+func foreignPage(r *http.Request) bool {
+	return crossOrigin.Check(r) != nil || r.Header.Get("Sec-Fetch-Site") == "cross-site"
+}

@@ -25,9 +25,13 @@ func TestWithoutUsersOnLoopbackAnythingGoes(t *testing.T) {
 		require.Equal(t, Caller{Any: true}, caller)
 		require.Nil(t, caller.Admits("any-project"))
 	}
-	_, refused := w.Authenticate(foreign, nil)
-	require.NotNil(t, refused, "a page of another origin in a browser on this machine")
-	require.Equal(t, 403, refused.Status)
+	image := plain()
+	image.Header.Set("Sec-Fetch-Site", "cross-site")
+	for _, r := range []*http.Request{foreign, image} {
+		_, refused := w.Authenticate(r, nil)
+		require.NotNil(t, refused, "a page of another origin in a browser on this machine")
+		require.Equal(t, 403, refused.Status)
+	}
 	require.Equal(t, 200, w.call(t, "GET", "/v3/projects", "", "").Code)
 	require.Equal(t, 200, w.call(t, "GET", "/v3/users", "", "").Code)
 
@@ -40,7 +44,7 @@ func TestWithoutUsersOnLoopbackAnythingGoes(t *testing.T) {
 		require.Equal(t, 401, refused.Status)
 	}
 	require.NoError(t, w.DeleteUser(t.Context(), "first"))
-	_, refused = w.Authenticate(plain(), nil)
+	_, refused := w.Authenticate(plain(), nil)
 	require.Nil(t, refused)
 }
 
