@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -15,8 +16,19 @@ import (
 // page is how many documents are read in one request.
 const page = 500
 
-// mostAttempts bounds how often a change starts again because another came first.
-const mostAttempts = 50
+// mostAttempts bounds how often a change starts again because another came first, after a pause that grows up to mostYield.
+const (
+	mostAttempts = 100
+	mostYield    = 20 * time.Millisecond
+)
+
+// yield lets others go first before an attempt that is not the first.
+func yield(ctx context.Context, attempt int) error {
+	if attempt == 0 {
+		return ctx.Err()
+	}
+	return rest(ctx, min(time.Duration(attempt)*time.Millisecond, mostYield))
+}
 
 // document reads one document; ok is false when it is not there.
 func (s *Service) document(ctx context.Context, kind, name string) (d private.Document, ok bool, err error) {
@@ -193,7 +205,10 @@ var errUnchanged = errors.New("nothing to change")
 // to do. A queue that is not there is noQueue; one that is being deleted is shown to change.
 func (s *Service) update(ctx context.Context, project, id string, change func(*queueDoc, *transaction) error) (*queue, error) {
 	var last error
-	for range mostAttempts {
+	for attempt := range mostAttempts {
+		if err := yield(ctx, attempt); err != nil {
+			return nil, err
+		}
 		q, err := s.read(ctx, project, id)
 		if err != nil {
 			return nil, err

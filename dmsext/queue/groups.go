@@ -2,10 +2,12 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
@@ -109,13 +111,14 @@ func (s *Service) abandonGroups(ctx context.Context, q *queue, ids []string) {
 	if err == nil {
 		return
 	}
-	// The queue itself may be gone, and the groups were set up after it looked for them.
+	// The queue itself may be gone, and the groups were set up after its removal looked for them.
+	failures := []error{err}
 	for _, g := range q.groups {
 		if slices.Contains(ids, g.ID) {
-			_ = s.deleteShareGroup(ctx, q, g)
-			_ = s.clearSettings(ctx, []*group{g})
+			failures = append(failures, s.deleteShareGroup(ctx, q, g), s.clearSettings(ctx, []*group{g}))
 		}
 	}
+	s.log.Warn("groups that could not be made are left to be removed", zap.String("queue", q.docName()), zap.Error(errors.Join(failures...)))
 }
 
 // completeGroups sets up the groups of a queue that are not yet.

@@ -117,7 +117,10 @@ func (s *Service) handleKeys(ctx context.Context) (*keys, error) {
 // readKeys reads the document, and writes it where it lacks a key.
 func (s *Service) readKeys(ctx context.Context) (*keys, error) {
 	var last error
-	for range mostAttempts {
+	for attempt := range mostAttempts {
+		if err := yield(ctx, attempt); err != nil {
+			return nil, err
+		}
 		doc, revision, err := s.secrets(ctx)
 		if err != nil {
 			return nil, err
@@ -129,8 +132,7 @@ func (s *Service) readKeys(ctx context.Context) (*keys, error) {
 		t := &transaction{}
 		t.when(private.KindSecrets, secretsName, revision)
 		t.put(private.KindSecrets, secretsName, doc.withNext(now))
-		_, err = s.commit(ctx, t)
-		if err == nil {
+		if _, err = s.commit(ctx, t); err == nil {
 			continue
 		}
 		if last, err = err, again(err, last); err != nil {

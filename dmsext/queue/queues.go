@@ -69,7 +69,10 @@ func (s *Service) newDoc(n *NewQueue) *queueDoc {
 // claim writes the document of a new queue if its name is free and the project's quota allows it.
 func (s *Service) claim(ctx context.Context, project, id string, doc *queueDoc) (*queue, error) {
 	var last error
-	for range mostAttempts {
+	for attempt := range mostAttempts {
+		if err := yield(ctx, attempt); err != nil {
+			return nil, err
+		}
 		if last != nil { // perhaps the attempt before has succeeded
 			if q, err := s.read(ctx, project, id); err != nil || q != nil {
 				return q, err

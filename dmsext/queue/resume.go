@@ -84,18 +84,12 @@ func (s *Service) resume(ctx context.Context, q *queue) error {
 // dropOrphans removes topics of dead letters whose queue is there and whose group is not: the broker may have made one while its
 // group was being deleted. Topics of queues are never removed by their names alone.
 func (s *Service) dropOrphans(ctx context.Context) error {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version, req.AllowAutoTopicCreation = 12, false // no topics named: all
-	m, err := ask[*kmsg.MetadataResponse](ctx, s, req)
+	all, err := s.allTopics(ctx)
 	if err != nil {
 		return err
 	}
 	var orphans []string
-	for i := range m.Topics {
-		name := text(m.Topics[i].Topic)
-		if !private.IsQueueTopic(name) {
-			continue
-		}
+	for _, name := range all {
 		orphan, err := s.isOrphan(ctx, name)
 		if err != nil {
 			return err
@@ -111,17 +105,35 @@ func (s *Service) dropOrphans(ctx context.Context) error {
 	return err
 }
 
+// allTopics are the names of all topics of queues.
+func (s *Service) allTopics(ctx context.Context) ([]string, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version, req.AllowAutoTopicCreation = 12, false // no topics named: all
+	m, err := ask[*kmsg.MetadataResponse](ctx, s, req)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range m.Topics {
+		if name := text(m.Topics[i].Topic); private.IsQueueTopic(name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // isOrphan tells whether a topic is one of dead letters whose queue does not know the group.
 func (s *Service) isOrphan(ctx context.Context, name string) (bool, error) {
-	const idLength, mark = 36, "-dlq-"
+	const mark = "-dlq-"
 	at := len(name) - len(mark) - len("g-") - idLength
 	if at < len("q-p-")+idLength || name[at:at+len(mark)] != mark {
 		return false, nil
 	}
+	if q, err := s.ofTopic(ctx, name); err != nil || q != nil { // a queue of a project whose name ends like that
+		return false, err
+	}
 	source, group := name[:at], name[at+len(mark):]
-	id := source[len(source)-idLength:]
-	project := strings.TrimSuffix(source[len("q-"):len(source)-idLength], "-")
-	q, err := s.read(ctx, project, id)
+	q, err := s.ofTopic(ctx, source)
 	if err != nil || q == nil || q.Deleting {
 		return false, err
 	}
@@ -131,4 +143,12 @@ func (s *Service) isOrphan(ctx context.Context, name string) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+const idLength = 36 // of a UUID's text
+
+// ofTopic is the queue whose topic has that name, nil if there is none.
+func (s *Service) ofTopic(ctx context.Context, topic string) (*queue, error) {
+	at := len(topic) - idLength
+	return s.read(ctx, strings.TrimSuffix(topic[len("q-"):at], "-"), topic[at:])
 }

@@ -132,7 +132,10 @@ func (s *Service) DeleteTag(ctx context.Context, project, id, key string) error 
 // changeTags changes a queue's tags, which are a copy for change to alter. The queue is there until the change is made.
 func (s *Service) changeTags(ctx context.Context, project, id string, change func([]tagDoc) ([]tagDoc, error)) error {
 	var last error
-	for range mostAttempts {
+	for attempt := range mostAttempts {
+		if err := yield(ctx, attempt); err != nil {
+			return err
+		}
 		q, err := s.find(ctx, project, id)
 		if err != nil {
 			return err
