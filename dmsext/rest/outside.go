@@ -16,7 +16,7 @@ var openapi []byte
 
 // outside answers what stands below no project: the versions, the description and the identity service.
 func (s *Server) outside(x *exchange, path, first string) {
-	if s.keystone != nil && (first == "v3" || strings.HasPrefix(first, "v3.")) {
+	if s.keystone != nil && (first == "v3" || strings.HasPrefix(first, "v3.") || first == "admin") {
 		s.identify(x)
 		return
 	}
