@@ -123,7 +123,7 @@ func (s *Service) DeleteProject(ctx context.Context, idOrName string) error {
 			return err
 		}
 		if err := s.unused(ctx, p.Value.ID); err != nil {
-			return fmt.Errorf("project %s: %w", p.Value.Name, err)
+			return err
 		}
 		r.Projects--
 		var c change
