@@ -3,8 +3,8 @@ package rest
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
@@ -94,7 +94,8 @@ func (x *exchange) tooLarge(n int64, limit int) error {
 // unread tells why a body could not be read.
 func (x *exchange) unread(err error) error {
 	x.hangUp()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
 		return &queue.Error{Status: http.StatusRequestTimeout, Code: queue.CodeFormat,
 			Message: "Invalid request format: the body did not arrive within " + x.server.limits.BodyTime.String() + "."}
 	}

@@ -32,11 +32,13 @@ type poll struct {
 	finished bool // there is an answer
 
 	// Of a parked poll.
-	conn    *conn
-	last    bool          // the connection ends with this answer
-	watched chan struct{} // closed when nobody reads from conn any more
-	gone    bool          // the client is; read after watched is closed
-	ending  bool          // there is an answer; guarded by mu
+	conn     *conn
+	last     bool          // the connection ends with this answer
+	watching bool          // somebody notices when the client leaves:
+	fd       int32         // the server's watcher, by the descriptor of conn, or
+	watched  chan struct{} // read, which closes this when it has ended; nil: not that
+	gone     bool          // the client is; guarded by mu
+	ending   bool          // there is an answer; guarded by mu
 }
 
 // poll waits for messages, at first in the request's own goroutine. What waits long is parked and answered without the
@@ -152,27 +154,39 @@ func (x *exchange) park(p *poll) bool {
 		c.pending = append(begun[:n:n], c.pending...)
 	}
 	p.last = p.last || x.r.Close
-	p.watched = make(chan struct{})
 	s.metrics.parked.Inc()
 	s.mu.Lock()
-	s.parked[p] = struct{}{}
+	s.parked[p] = c
 	s.mu.Unlock()
 
 	p.mu.Lock()
 	p.conn = c
 	finished := p.finished
-	p.mu.Unlock()
-	if finished || len(c.pending) > 0 || !s.begin(p.watch) {
-		close(p.watched)
+	if p.watching = !finished && len(c.pending) == 0; p.watching && !s.watcher.add(p) {
+		p.watched = make(chan struct{})
+		if !s.begin(p.read) {
+			close(p.watched)
+		}
 	}
+	p.mu.Unlock()
 	if finished {
 		p.finish()
 	}
 	return true
 }
 
-// watch waits for the client to leave. What it sends instead belongs to its next request.
-func (p *poll) watch() {
+// leave is told that the client has left.
+func (p *poll) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ending {
+		p.gone = true
+		p.cancel()
+	}
+}
+
+// read waits for the client to leave, where the watcher can not. What it sends instead belongs to its next request.
+func (p *poll) read() {
 	defer close(p.watched)
 	one := make([]byte, 1)
 	n, err := p.conn.Conn.Read(one)
@@ -180,11 +194,8 @@ func (p *poll) watch() {
 		p.conn.pending = one
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil && !p.ending {
-		p.gone = true
-		p.cancel()
+	if err != nil {
+		p.leave()
 	}
 }
 
@@ -193,17 +204,28 @@ func (p *poll) finish() {
 	s, c := p.server, p.conn
 	p.mu.Lock()
 	p.ending = true
+	gone := p.gone
 	p.mu.Unlock()
-	_ = c.SetReadDeadline(time.Unix(1, 0)) // ends watch
-	<-p.watched
-	_ = c.SetReadDeadline(time.Time{})
+	switch {
+	case p.watching && p.watched == nil:
+		s.watcher.remove(p)
+	case p.watching:
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // ends read
+		<-p.watched
+		_ = c.SetReadDeadline(time.Time{})
+	}
 	s.mu.Lock()
 	delete(s.parked, p)
 	s.mu.Unlock()
 
 	stopping := s.ctx.Err() != nil
 	p.last = p.last || stopping
-	status := p.write(stopping)
+	status := 0
+	if gone {
+		p.tally.count(statusGone, time.Since(p.began))
+	} else {
+		status = p.write(stopping)
+	}
 	if status == 0 || p.last {
 		_ = c.Close()
 		return
@@ -217,9 +239,6 @@ func (p *poll) write(stopping bool) int {
 	status, body := answered, []byte(nil)
 	var after string
 	switch {
-	case p.gone:
-		p.tally.count(statusGone, time.Since(p.began))
-		return 0
 	case p.err == nil, stopping && interrupted(p.err):
 		body = appendReceived(make([]byte, 0, receivedSize(p.received)), p.received)
 	default:

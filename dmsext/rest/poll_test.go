@@ -3,7 +3,9 @@ package rest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -57,7 +59,10 @@ const poll1 = "GET " + ofGroup + "/messages?time_wait=60 HTTP/1.1\r\nHost: x\r\n
 func parkSoon(o *Options) { o.Limits.ParkAfter = time.Millisecond }
 
 func TestParkedPollAnswersAndItsConnectionGoesOn(t *testing.T) {
-	w := newWorld(t, parkSoon)
+	onBoth(t, parkSoon, parkedPollGoesOn)
+}
+
+func parkedPollGoesOn(t *testing.T, w *world) {
 	g := newGate(w.fake)
 	c := w.dial()
 	defer c.Close()
@@ -81,7 +86,10 @@ func TestParkedPollAnswersAndItsConnectionGoesOn(t *testing.T) {
 }
 
 func TestParkedPollKeepsWhatTheClientSentOfItsNextRequest(t *testing.T) {
-	w := newWorld(t, parkSoon)
+	onBoth(t, parkSoon, parkedPollKeepsBytes)
+}
+
+func parkedPollKeepsBytes(t *testing.T, w *world) {
 	g := newGate(w.fake)
 	next := "GET " + base + "/quotas/dms HTTP/1.1\r\nHost: x\r\n\r\n"
 	for _, before := range []int{0, 1, len(next)} { // bytes sent with the poll; the others while it is parked
@@ -101,20 +109,28 @@ func TestParkedPollKeepsWhatTheClientSentOfItsNextRequest(t *testing.T) {
 
 func TestPollEndsWhenTheClientLeaves(t *testing.T) {
 	for name, change := range map[string]func(*Options){"parked": parkSoon, "in net/http": func(o *Options) { o.Limits.ParkAfter = -1 }} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, change)
-			g := newGate(w.fake)
-			c := w.dial()
-			_, err := io.WriteString(c, poll1)
-			require.NoError(t, err)
-			<-g.waiting
-			if name == "parked" {
-				eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
-			}
-			require.NoError(t, c.Close())
-			require.ErrorIs(t, <-g.ended, context.Canceled)
-			eventually(t, "closed", func() bool { return w.server.Connections() == 0 && w.server.LongPolls() == 0 })
-		})
+		t.Run(name, func(t *testing.T) { onBoth(t, change, pollEndsWithClient) })
+	}
+}
+
+func pollEndsWithClient(t *testing.T, w *world) {
+	g := newGate(w.fake)
+	for _, leave := range []func(c *net.TCPConn) error{
+		func(c *net.TCPConn) error { return c.Close() },
+		func(c *net.TCPConn) error { return c.CloseWrite() },
+		func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) }, // a reset
+	} {
+		c, _ := w.dial().(*net.TCPConn)
+		_, err := io.WriteString(c, poll1)
+		require.NoError(t, err)
+		<-g.waiting
+		if w.server.limits.ParkAfter > 0 {
+			eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
+		}
+		require.NoError(t, leave(c))
+		require.ErrorIs(t, <-g.ended, context.Canceled)
+		eventually(t, "closed", func() bool { return w.server.Connections() == 0 && w.server.LongPolls() == 0 })
+		_ = c.Close() // one of them only closed its side
 	}
 }
 

@@ -1,12 +1,14 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -84,13 +86,14 @@ type Server struct {
 	idNext   atomic.Uint64
 
 	exchanges sync.Pool
+	watcher   *watcher
 
 	goroutines sync.WaitGroup // accepting, and polls with their watchers
 
 	mu        sync.Mutex
 	stopped   bool
 	listeners []*listener
-	parked    map[*poll]struct{}
+	parked    map[*poll]*conn
 }
 
 // New makes a server. It serves nothing before Serve.
@@ -105,11 +108,14 @@ func New(o Options) (*Server, error) {
 		o.Log = zap.NewNop()
 	}
 	s := &Server{queues: o.Queues, identity: o.Identity, keystone: o.IdentityHandler, url: strings.TrimRight(o.ServiceURL, "/"),
-		limits: o.Limits.withDefaults(), log: o.Log, parked: map[*poll]struct{}{}}
+		limits: o.Limits.withDefaults(), log: o.Log, parked: map[*poll]*conn{}}
 	rand.Read(s.idPrefix[:]) //nolint:errcheck // crypto/rand.Read does not fail
 	var err error
 	if s.metrics, err = newMetrics(o.Metrics, s); err != nil {
 		return nil, fmt.Errorf("metrics of the HTTP listener: %w", err)
+	}
+	if s.watcher, err = newWatcher(); err != nil {
+		return nil, fmt.Errorf("HTTP listener: %w", err)
 	}
 	s.tree = s.routes()
 	s.fixed, s.identities, s.other = s.metrics.tally("describe"), s.metrics.tally("identity"), s.metrics.tally("none")
@@ -126,7 +132,7 @@ func New(o Options) (*Server, error) {
 		MaxHeaderBytes:               s.limits.HeaderBytes,
 		// Counted from a request's headers, so a long poll is in it.
 		WriteTimeout: longestPoll + s.limits.WriteTime,
-		ErrorLog:     zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+		ErrorLog:     log.New(netLog{s.log}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
@@ -147,6 +153,9 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	s.listeners = append(s.listeners, own)
 	s.goroutines.Go(own.accept)
+	if len(s.listeners) == 1 {
+		s.goroutines.Go(s.watcher.run)
+	}
 	s.mu.Unlock()
 	if err := s.http.Serve(own); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		_ = own.Close()
@@ -159,6 +168,11 @@ func (s *Server) Serve(l net.Listener) error {
 // When ctx ends first, connections are cut. Every goroutine of the server is gone when it returns.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		s.goroutines.Wait()
+		return nil
+	}
 	s.stopped = true
 	for _, l := range s.listeners {
 		_ = l.Close()
@@ -171,16 +185,17 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, s.cut)
 	defer stop()
+	s.watcher.stop()
 	s.goroutines.Wait()
-	return err
+	return errors.Join(err, s.watcher.close())
 }
 
 // cut closes the connections of parked polls.
 func (s *Server) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for p := range s.parked {
-		_ = p.conn.Close()
+	for _, c := range s.parked {
+		_ = c.Close()
 	}
 }
 
@@ -189,6 +204,18 @@ func (s *Server) Connections() int { return int(s.connections.Load()) }
 
 // LongPolls is how many retrievals are waiting.
 func (s *Server) LongPolls() int { return int(s.polls.Load()) }
+
+// netLog takes what net/http has to say: what clients do wrong is for debugging, a handler that panicked is not.
+type netLog struct{ log *zap.Logger }
+
+func (l netLog) Write(line []byte) (int, error) {
+	level := zap.DebugLevel
+	if bytes.Contains(line, []byte("panic")) {
+		level = zap.ErrorLevel
+	}
+	l.log.Log(level, "HTTP connection", zap.ByteString("text", bytes.TrimSpace(line)))
+	return len(line), nil
+}
 
 // requestID makes an ID: 32 hex digits, no two alike.
 func (s *Server) requestID() string {

@@ -179,6 +179,30 @@ type world struct {
 
 func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
+	return newWorldOn(t, change, func(l net.Listener) net.Listener { return l })
+}
+
+// opaque is a listener whose connections have no descriptor that one could watch.
+type opaque struct{ net.Listener }
+
+func (o opaque) Accept() (net.Conn, error) {
+	c, err := o.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return struct{ net.Conn }{c}, nil
+}
+
+// onBoth runs a test with connections that can be watched by their descriptors, and with others.
+func onBoth(t *testing.T, change func(*Options), test func(t *testing.T, w *world)) {
+	t.Run("descriptors", func(t *testing.T) { test(t, newWorld(t, change)) })
+	t.Run("none", func(t *testing.T) {
+		test(t, newWorldOn(t, change, func(l net.Listener) net.Listener { return opaque{l} }))
+	})
+}
+
+func newWorldOn(t testing.TB, change func(*Options), wrap func(net.Listener) net.Listener) *world {
+	t.Helper()
 	w := &world{fake: newFake(), t: t, metrics: prometheus.NewRegistry()}
 	o := Options{Queues: w.fake, Metrics: w.metrics}
 	if change != nil {
@@ -190,6 +214,7 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	w.address = l.Addr().String()
+	l = wrap(l)
 	served := make(chan error, 1)
 	go func() { served <- w.server.Serve(l) }()
 	t.Cleanup(func() {
