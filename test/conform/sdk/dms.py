@@ -38,7 +38,7 @@ def refused(status, code, name, request, on=None):
     try:
         call(name, request, on)
     except ClientRequestException as e:
-        equal((e.status_code, str(e.error_code)), (status, str(code)), f"{name} refused: {e.error_msg}")
+        equal((e.status_code, str(e.error_code)), (status, f"DMS.{code}"), f"{name} refused: {e.error_msg}")
         if not e.request_id:
             raise AssertionError(f"{name}: a refusal without a request id")
         return
