@@ -265,3 +265,22 @@ func TestDeadLettersAreAwaitedBeforeThereIsATopicForThem(t *testing.T) {
 		require.Len(t, w.broker.topics, 1, "dead letters go with their group")
 	})
 }
+
+func TestARetrievalOfAGroupThatIsDeletedGetsNothing(t *testing.T) {
+	for _, deadLetters := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			id, group := w.queue(NewQueue{Redrive: true, MaxConsumeCount: 1})
+			go func() {
+				time.Sleep(5 * time.Second)
+				require.NoError(t, w.DeleteGroup(w.ctx, project, id, group))
+				w.broker.mu.Lock()
+				w.broker.groups[group] = &fakeGroup{shares: map[fakeKey]*fakeShare{}} // the engine still serves the poll
+				w.broker.mu.Unlock()
+				w.send(id, `1`)
+			}()
+			_, err := w.Receive(w.ctx, project, id, group, Receive{Max: 10, Wait: time.Minute, AckWait: time.Minute, DeadLetters: deadLetters})
+			require.Equal(t, CodeGroupNotFound, code(t, err))
+		})
+	}
+}

@@ -11,6 +11,9 @@ import (
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
+// staleAfter is how long a retrieval may wait and still take it that its group is there.
+const staleAfter = 100 * time.Millisecond
+
 // aroundMessage is what the answer's JSON has around a message, its handle included: what leases may bring leaves room for it.
 const aroundMessage = 256
 
@@ -22,7 +25,8 @@ func (s *Service) Receive(ctx context.Context, project, id, group string, r Rece
 }
 
 func (s *Service) receive(ctx context.Context, project, id, name string, r *Receive) ([]Received, error) {
-	until := time.Now().Add(r.Wait)
+	begin := time.Now()
+	until := begin.Add(r.Wait)
 	if err := checkReceive(r); err != nil {
 		return nil, err
 	}
@@ -37,23 +41,19 @@ func (s *Service) receive(ctx context.Context, project, id, name string, r *Rece
 	if err != nil {
 		return nil, err
 	}
-	req := &private.LeaseRequest{
-		Group: g.share, TopicID: q.Topic, Partition: -1, MaxRecords: int32(r.Max), MaxBytes: maxCallBytes - int32(r.Max)*aroundMessage,
-		LeaseMillis: millis(r.AckWait),
+	req, err := s.leaseRequest(ctx, q, g, r, until)
+	if err != nil {
+		return nil, err
 	}
-	if r.DeadLetters {
-		if req.TopicID, err = s.awaitLetters(ctx, g, until); err != nil || req.TopicID.IsZero() {
-			return []Received{}, err
-		}
-	} else if g.Rule != nil || len(r.Labels) > 0 {
-		if err = s.obeyRule(ctx, q, g, r); err != nil {
-			return nil, err
-		}
-		req.Labels, req.AllLabels = r.Labels, r.AllLabels
+	if req.TopicID.IsZero() {
+		return []Received{}, nil
 	}
 	h := handle{deadLetter: r.DeadLetters, queue: q.key, group: g.key, holder: newHolder()}
 	req.Holder = h.holder.text()
 	resp, err := s.lease(ctx, q, g, req, until)
+	if err == nil && len(resp.Records) > 0 && time.Since(begin) > staleAfter {
+		_, _, err = s.findGroup(ctx, project, id, name) // it may have been deleted while this waited
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,23 @@ func (s *Service) receive(ctx context.Context, project, id, name string, r *Rece
 		out[i].Handle = h.text(project, key)
 	}
 	return out, nil
+}
+
+// leaseRequest is what a retrieval asks of the lease engine, but for the holder. No topic: there were no dead letters until then.
+func (s *Service) leaseRequest(ctx context.Context, q *queue, g *group, r *Receive, until time.Time) (*private.LeaseRequest, error) {
+	req := &private.LeaseRequest{
+		Group: g.share, TopicID: q.Topic, Partition: -1, MaxRecords: int32(r.Max), MaxBytes: maxCallBytes - int32(r.Max)*aroundMessage,
+		LeaseMillis: millis(r.AckWait),
+	}
+	var err error
+	switch {
+	case r.DeadLetters:
+		req.TopicID, err = s.awaitLetters(ctx, q, g, until)
+	case g.Rule != nil || len(r.Labels) > 0:
+		err = s.obeyRule(ctx, q, g, r)
+		req.Labels, req.AllLabels = r.Labels, r.AllLabels
+	}
+	return req, err
 }
 
 // lease asks for records until that time, through a start of the broker if need be.
@@ -97,7 +114,7 @@ func (s *Service) lease(ctx context.Context, q *queue, g *group, req *private.Le
 }
 
 // awaitLetters waits for the topic of a group's dead letters, which is made with the first of them; zero when there is none by then.
-func (s *Service) awaitLetters(ctx context.Context, g *group, until time.Time) (uuid.ID, error) {
+func (s *Service) awaitLetters(ctx context.Context, q *queue, g *group, until time.Time) (uuid.ID, error) {
 	const most = time.Second
 	pause := 50 * time.Millisecond
 	for {
@@ -106,7 +123,10 @@ func (s *Service) awaitLetters(ctx context.Context, g *group, until time.Time) (
 		if err != nil || !id.IsZero() || left <= 0 {
 			return id, err
 		}
-		if err = rest(ctx, min(pause, left)); err != nil {
+		if err = rest(ctx, min(pause, left)); err == nil {
+			q, g, err = s.findGroup(ctx, q.project, q.id, g.ID)
+		}
+		if err != nil {
 			return id, err
 		}
 		pause = min(2*pause, most)
