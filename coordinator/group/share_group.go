@@ -169,6 +169,7 @@ func normalise(a []topicPartitions) []topicPartitions {
 
 // adoptShare keeps a share group in memory, in place of what it was, or lets it go if its rows say all there is.
 func (s *machine) adoptShare(g *shareGroup) {
+	g.changed = false
 	if g.idle() {
 		delete(s.shares, g.id)
 		return

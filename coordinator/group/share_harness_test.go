@@ -30,6 +30,7 @@ type world struct {
 	hold     bool        // changes of states wait for release
 	held     []func()
 	inits    int
+	lost     []share.Key // positions that were initialised over
 	settings ShareSettings
 }
 
@@ -86,6 +87,11 @@ func (w *world) release() {
 func (w *world) Initialize(k share.Key, epoch int32, start int64, done func(error)) {
 	w.later(func() error {
 		w.inits++
+		if was, ok := w.states[k]; ok && was.StateEpoch == epoch {
+			return nil // as the share coordinator does
+		} else if was.Start >= 0 && ok && start < 0 {
+			w.lost = append(w.lost, k)
+		}
 		w.states[k] = share.Stored{StateEpoch: epoch, Start: start}
 		return nil
 	}, done)
