@@ -74,6 +74,20 @@ func (w *world) later(fn func() error, done func(error)) {
 	run()
 }
 
+// holding keeps changes of states waiting for release.
+func (w *world) holding() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hold = true
+}
+
+// failing has every change of states answered with an error, nil for none.
+func (w *world) failing(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail = err
+}
+
 func (w *world) release() {
 	w.mu.Lock()
 	held := w.held

@@ -84,13 +84,13 @@ func (h *shareHistory) step() {
 	case n < 79:
 		time.Sleep(50 * time.Second)
 	case n < 83:
-		h.w.hold = true
+		h.w.holding()
 	case n < 87:
 		h.w.release()
 	case n < 89:
-		h.w.fail = runtime.ErrBusy
+		h.w.failing(runtime.ErrBusy)
 	case n < 92:
-		h.w.fail = nil
+		h.w.failing(nil)
 	case n < 94:
 		h.c.log.hold()
 	case n < 98:
@@ -197,7 +197,7 @@ func (h *shareHistory) verify() {
 
 func (h *shareHistory) calm() {
 	h.c.log.release()
-	h.w.fail = nil
+	h.w.failing(nil)
 	h.w.release()
 	pass(3 * time.Second)
 	h.harvest()

@@ -204,7 +204,7 @@ func TestShareGroupsSurviveTheirCoordinator(t *testing.T) {
 func TestShareCoordinatorThatMoves(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c, w := sharing(t, Config{})
-		w.hold = true
+		w.holding()
 		p := c.beatLater("g", "m", 0, "a")
 		require.True(t, p.open(), "the states are not there yet")
 		c.stop()
@@ -222,7 +222,7 @@ func TestShareCoordinatorThatMoves(t *testing.T) {
 func TestShareAnswersDoNotWaitForEverForStates(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c, w := sharing(t, Config{})
-		w.hold = true
+		w.holding()
 		p, q := c.beatLater("g", "m", 0, "a"), c.beatLater("g", "n", 0, "a")
 		require.True(t, p.open() && q.open())
 		pass(time.Second)
@@ -235,11 +235,11 @@ func TestShareAnswersDoNotWaitForEverForStates(t *testing.T) {
 		pass(0)
 		require.Len(t, w.kept(), 4)
 
-		w.fail = runtime.ErrBusy
+		w.failing(runtime.ErrBusy)
 		p = c.beatLater("g", "m", 3, "a", "b")
 		pass(time.Second)
 		check(t, "4: 0a[3] 0b[0 1]", showBeat(p.get()))
-		w.fail = nil
+		w.failing(nil)
 		pass(time.Second)
 		require.Len(t, w.kept(), 6)
 	})

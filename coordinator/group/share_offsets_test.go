@@ -16,7 +16,7 @@ import (
 func TestRegisteredShareGroup(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c, w := sharing(t, Config{})
-		w.hold = true
+		w.holding()
 		p := c.register("q", topicB.id)
 		require.True(t, p.open(), "its positions are not there yet")
 		w.release()
@@ -43,11 +43,11 @@ func TestRegisteredShareGroup(t *testing.T) {
 		require.NoError(t, c.register("nothing").get())
 		check(t, "Empty epoch=1/1", c.showShare("nothing"))
 
-		w.fail = runtime.ErrBusy
+		w.failing(runtime.ErrBusy)
 		p = c.register("late", topicA.id)
 		pass(time.Second)
 		require.ErrorContains(t, p.get(), "COORDINATOR_NOT_AVAILABLE")
-		w.fail = nil
+		w.failing(nil)
 		pass(time.Second)
 		require.NoError(t, c.register("late", topicA.id).get())
 	})
@@ -94,16 +94,16 @@ func TestShareOffsetsAreAltered(t *testing.T) {
 		check(t, "69", showAlter(c.alter("classic", map[string]int64{"a/1": 3}).get()))
 
 		c.beat("new", "m", -1)
-		w.hold = true
+		w.holding()
 		first, second := c.alter("new", map[string]int64{"a/1": 10}), c.alter("new", map[string]int64{"a/1": 11})
 		require.True(t, first.open() && second.open())
 		w.release()
 		check(t, "0 a/1=0", showAlter(first.get()))
 		check(t, "0 a/1=0", showAlter(second.get()))
 		require.Contains(t, w.kept(), "new/0a/1@7:11")
-		w.fail = runtime.ErrNotCoordinator
+		w.failing(runtime.ErrNotCoordinator)
 		check(t, "0 a/1=15", showAlter(c.alter("new", map[string]int64{"a/1": 12}).get()))
-		w.fail = nil
+		w.failing(nil)
 		pass(time.Second)
 		require.Contains(t, w.kept(), "new/0a/1@7:11", "what was refused does not happen later")
 		check(t, "0 a/1=0", showAlter(c.alter("new", map[string]int64{"a/1": 12}).get()))
@@ -158,10 +158,10 @@ func TestShareGroupsAreDeleted(t *testing.T) {
 
 		// It fails, is tried again by the coordinator, and then by who asked.
 		require.NoError(t, c.register("g", topicA.id).get())
-		w.fail = runtime.ErrBusy
+		w.failing(runtime.ErrBusy)
 		require.Equal(t, []int16{15}, c.deleteGroups("g"))
 		c.restart()
-		w.fail = nil
+		w.failing(nil)
 		pass(2 * time.Second)
 		require.Empty(t, w.kept())
 		require.Equal(t, []int16{0}, c.deleteGroups("g"))
@@ -169,7 +169,7 @@ func TestShareGroupsAreDeleted(t *testing.T) {
 
 		// Somebody joins meanwhile.
 		require.NoError(t, c.register("g", topicA.id).get())
-		w.hold = true
+		w.holding()
 		deleted := c.deleteGroupsLater("g")
 		joined := c.beatLater("g", "m", 0, "a")
 		require.True(t, joined.open())
