@@ -111,8 +111,12 @@ func (d *Door) settle(key sessionKey, l *acks, done func()) {
 func (d *Door) ShareAcknowledge(c *call.Call) {
 	req := c.Request.(*kmsg.ShareAcknowledgeRequest)
 	key, code := keyOf(req.GroupID, req.MemberID)
-	if code == nil && req.ShareSessionEpoch == openingEpoch {
+	switch {
+	case code != nil:
+	case req.ShareSessionEpoch == openingEpoch:
 		code = kerr.InvalidShareSessionEpoch
+	case partitionsOf(req) > mostSessionPartitions:
+		code = kerr.InvalidRequest // of more than any session has
 	}
 	var x *session
 	if code == nil {
@@ -145,6 +149,13 @@ func (d *Door) ShareAcknowledge(c *call.Call) {
 		}
 		d.release(key, held, answer)
 	})
+}
+
+func partitionsOf(req *kmsg.ShareAcknowledgeRequest) (n int) {
+	for i := range req.Topics {
+		n += len(req.Topics[i].Partitions)
+	}
+	return n
 }
 
 // next takes a session's next request: any that closes it, or the one of the epoch expected, which ends a fetch that waits.

@@ -65,8 +65,8 @@ func (d *Door) ShareFetch(c *call.Call) {
 	req := c.Request.(*kmsg.ShareFetchRequest)
 	f := &fetching{door: d, c: c, req: req}
 	key, code := keyOf(req.GroupID, req.MemberID)
-	if code == nil && !f.sound() {
-		code = kerr.InvalidRequest
+	if code == nil {
+		code = f.check()
 	}
 	if code != nil {
 		f.refuse(code)
@@ -86,13 +86,23 @@ func (d *Door) ShareFetch(c *call.Call) {
 	}
 }
 
-// sound tells whether what the request says at once may be said at once.
-func (f *fetching) sound() bool {
+// check says what is wrong with the request by itself.
+func (f *fetching) check() *kerr.Error {
 	r := f.req
 	if r.IsRenewAck && (r.MaxWaitMillis != 0 || r.MinBytes != 0 || r.MaxBytes != 0 || r.MaxRecords != 0) {
-		return false
+		return kerr.InvalidRequest
 	}
-	return r.ShareSessionEpoch != openingEpoch || !acknowledges(r)
+	if r.ShareSessionEpoch == openingEpoch && acknowledges(r) {
+		return kerr.InvalidRequest
+	}
+	n := 0
+	for i := range r.Topics {
+		n += len(r.Topics[i].Partitions)
+	}
+	if n > mostSessionPartitions {
+		return kerr.ShareSessionLimitReached // before anything is made of them
+	}
+	return nil
 }
 
 func acknowledges(r *kmsg.ShareFetchRequest) bool {

@@ -178,6 +178,18 @@ func TestPartitionsOfAllSessionsAreLimited(t *testing.T) {
 	require.Equal(t, 40, s.partitions)
 }
 
+func TestRequestsOfTooManyPartitions(t *testing.T) {
+	virtually(t, func(t *testing.T, w *doorWorld) {
+		c := w.sharer("g", "m").opens()
+		many := kmsg.ShareFetchRequestTopic{Partitions: make([]kmsg.ShareFetchRequestTopicPartition, mostSessionPartitions+1)}
+		require.Equal(t, "error SHARE_SESSION_LIMIT_REACHED", c.fetch(c.asking(many)))
+		c.epoch = 1
+		require.Equal(t, "error INVALID_REQUEST", c.acknowledge(many))
+		c.epoch = 1
+		require.Empty(t, c.fetch(c.asking()), "neither counted")
+	})
+}
+
 func TestAFetchThatIsOvertakenTakesNothing(t *testing.T) {
 	virtually(t, func(t *testing.T, w *doorWorld) {
 		tp := w.topic("t", 1)
