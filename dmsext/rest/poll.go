@@ -56,8 +56,10 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 			p.want.Labels[i] = strings.Clone(label)
 		}
 	}
+	// Not below the server's context: thousands of polls would be entries of its children. The handler ends it when the
+	// server stops, and for a parked poll Stop does.
 	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(s.ctx)
+	ctx, p.cancel = context.WithCancel(context.Background())
 	s.polls.Add(1)
 	if !s.begin(func() { p.run(ctx) }) {
 		s.polls.Add(-1)
@@ -78,6 +80,10 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 			}
 			asleep = nil
 		case <-x.r.Context().Done():
+			p.cancel()
+			<-p.done
+			return x.ended(p.received, p.err)
+		case <-s.ctx.Done():
 			p.cancel()
 			<-p.done
 			return x.ended(p.received, p.err)
@@ -159,6 +165,9 @@ func (x *exchange) park(p *poll) bool {
 	s.parked[p] = c
 	s.mu.Unlock()
 
+	if s.ctx.Err() != nil { // Stop may have looked at the parked polls before
+		p.cancel()
+	}
 	p.mu.Lock()
 	p.conn = c
 	finished := p.finished

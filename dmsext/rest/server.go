@@ -179,6 +179,11 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.cancel()
+	s.mu.Lock()
+	for p := range s.parked {
+		p.cancel()
+	}
+	s.mu.Unlock()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()
