@@ -162,6 +162,8 @@ func TestShareGroupsFollowTheTopics(t *testing.T) {
 		check(t, "6: 03[0]", c.beat("g", "m", 5))
 		require.Equal(t, []string{"g/03/0@6:-1"}, w.kept())
 		check(t, "7:", c.beat("g", "m", 6, "nothing"))
+		check(t, "8: 03[0]", c.beat("g", "m", 7, "n"))
+		check(t, "9:", c.beat("g", "m", 8, []string{}...))
 	})
 }
 

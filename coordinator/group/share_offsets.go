@@ -52,6 +52,8 @@ func (s *machine) mayChange(v runtime.View, a *shareAdmin) (*shareGroup, *runtim
 			code = codeOf(err)
 		case classic != nil:
 			code, message = kerr.GroupIDNotFound, notShare(a.group)
+		case s.crowded():
+			code = kerr.CoordinatorNotAvailable
 		}
 	case len(g.members) > 0:
 		code, message = kerr.NonEmptyGroup, notEmpty

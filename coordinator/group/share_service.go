@@ -26,6 +26,8 @@ type ShareState interface {
 	Summary(k share.Key, done func(share.Stored, error))
 }
 
+var _ ShareState = (*share.Service)(nil)
+
 // Topics is the cluster's topics. Its methods do not block, except that LogEnd may call done later. A topic that they do not
 // know is taken for one that does not exist.
 type Topics interface {
