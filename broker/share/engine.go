@@ -48,8 +48,9 @@ type Engine struct {
 	o       Options
 	metrics *metrics
 	clock   deadlines
-	waiting atomic.Int64 // polls that are parked
-	answers atomic.Int64 // counts answers with records, for the turns of partitions
+	waiting atomic.Int64                  // polls that are parked
+	answers atomic.Int64                  // counts answers with records, for the turns of partitions
+	newest  atomic.Pointer[cluster.Image] // that Apply has heard of: while it runs, Image answers the one before
 	ctx     context.Context
 	end     context.CancelFunc
 	work    atomic.Int64  // polls, goroutines and callbacks under way
@@ -179,10 +180,10 @@ func (e *Engine) leads(part *replica.Partition) error {
 	return nil
 }
 
-// absent tells a partition that another broker holds from one that does not exist.
+// absent tells a partition that another broker leads from one that does not exist, or is about to be gone.
 func (e *Engine) absent(k share.Key, err error) error {
 	t := e.o.Image().TopicByID(k.Topic)
-	if t != nil && k.Partition >= 0 && int(k.Partition) < len(t.Partitions) {
+	if t != nil && k.Partition >= 0 && int(k.Partition) < len(t.Partitions) && t.Partitions[k.Partition].Leader != e.o.BrokerID {
 		return replica.ErrNotLeader
 	}
 	return err
@@ -212,6 +213,7 @@ func (e *Engine) all(keep func(*partition) bool) (out []*partition) {
 // Apply follows the metadata; it is cluster.OnChange's callback, behind the replicas'. Windows of deleted topics and of partitions
 // that others lead now are dropped, and who waits hears of other settings.
 func (e *Engine) Apply(old, now *cluster.Image) {
+	e.newest.Store(now)
 	gone, led, groups, everyone := false, false, map[string]bool{}, false
 	for was, is := range now.TopicChanges(old) {
 		gone, led = gone || is == nil, led || was != nil

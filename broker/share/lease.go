@@ -25,7 +25,8 @@ type leasing struct {
 	req    *private.LeaseRequest
 	poll   poll
 	pick   picker
-	err    error // why a partition could not be used
+	err    error // of this attempt: why a partition could not be used
+	failed int   // how many could not
 	worked bool  // one could
 }
 
@@ -87,6 +88,7 @@ func (e *Engine) keys(group string, topic uuid.ID, partition int32) ([]share.Key
 
 // attempt is the poll's: it takes from the first of the ready partitions that has something.
 func (l *leasing) attempt(ready []*place, final bool, finished func(over bool)) {
+	l.err, l.failed, l.worked = nil, 0, false
 	if l.call.Context.Err() == nil {
 		l.next(inTurn(ready), final, finished)
 		return
@@ -114,7 +116,7 @@ func inTurn(ready []*place) []*place {
 // next tries the places one after the other.
 func (l *leasing) next(ready []*place, final bool, finished func(over bool)) {
 	for len(ready) > 0 && ready[0].part == nil {
-		l.err = ready[0].err
+		l.fail(ready[0].err)
 		ready = ready[1:]
 	}
 	if len(ready) == 0 {
@@ -128,7 +130,7 @@ func (l *leasing) next(ready []*place, final bool, finished func(over bool)) {
 		switch {
 		case err != nil:
 			// Not on to the next one: this may be the state's goroutine, and that one's log would have to be read.
-			l.err = err
+			l.fail(err)
 			l.conclude(final, finished)
 		case len(got.granted) == 0:
 			l.worked = true
@@ -140,9 +142,15 @@ func (l *leasing) next(ready []*place, final bool, finished func(over bool)) {
 	})
 }
 
-// conclude ends an attempt that took nothing.
+func (l *leasing) fail(err error) {
+	l.err = err
+	l.failed++
+}
+
+// conclude ends an attempt that took nothing. While one partition may still have something, the others' errors are not told.
 func (l *leasing) conclude(final bool, finished func(over bool)) {
-	if l.err != nil && !l.worked && (final || len(l.poll.places) == 1 && !transient(l.err)) {
+	hopeless := l.err != nil && !transient(l.err) && (l.failed == len(l.poll.places) || l.poll.hopeless())
+	if l.err != nil && !l.worked && (final || hopeless) {
 		l.refuse(l.err)
 		finished(true)
 		return

@@ -131,8 +131,8 @@ func (p *partition) make(kept share.Stored) {
 	p.mu.loaded = nil
 	expired := w.Expire(now, p.mu.settings.limits)
 	p.catchUpLocked(now)
-	p.sendLocked(expired, func(error) {})
 	p.e.o.Log.Debug("share partition in use", zap.Stringer("partition", p.key), zap.Int64("start", w.Start()), zap.Int32("epoch", p.epoch))
+	p.sendLocked(expired, func(error) {})
 	for _, done := range loaded {
 		done(p, nil)
 	}

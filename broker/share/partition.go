@@ -2,6 +2,7 @@ package share
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ func (p *partition) leave() {
 // deadlineLocked is when due is to be called.
 func (p *partition) deadlineLocked(now time.Time) time.Time {
 	at := p.mu.used.Add(idleAfter)
+	if !at.After(now) {
+		at = now.Add(idleAfter) // it could not be dropped
+	}
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(at) {
 			at = t
@@ -197,15 +201,17 @@ func offsets(c *window.Change) (n int64) {
 	return n
 }
 
-// settle does what a holder says of its records, all of it or, with an error, nothing. done is called once, perhaps before it
-// returns, when it is durable. Errors wrap window.ErrState or window.ErrRange, or are as acquire's: see Engine.code.
+// settle does what a share consumer says of its records, all of it or, with an error, nothing. What it rejects becomes a dead letter
+// where the group has such (KIP-1191). done is called once, perhaps before it returns, when it is durable. Errors wrap window.ErrState
+// or window.ErrRange, or are as acquire's: see Engine.code.
 func (p *partition) settle(holder string, actions []window.Action, done func(error)) {
 	now, err := p.enter()
 	if err != nil {
 		done(err)
 		return
 	}
-	c, err := p.mu.window.Settle(holder, actions, now, p.mu.settings.limits)
+	limits := p.mu.settings.limits
+	c, err := p.mu.window.Settle(holder, rejections(actions, limits), now, limits)
 	if err != nil {
 		p.leave()
 		done(fmt.Errorf("%v: %w", p.key, err))
@@ -219,6 +225,20 @@ func (p *partition) settle(holder string, actions []window.Action, done func(err
 	})
 }
 
+// rejections is the actions with dead letters in place of what is rejected, if there are dead letters.
+func rejections(actions []window.Action, l window.Limits) []window.Action {
+	if !l.DeadLetter || !slices.ContainsFunc(actions, func(a window.Action) bool { return a.Kind == window.Reject }) {
+		return actions
+	}
+	actions = slices.Clone(actions)
+	for i := range actions {
+		if actions[i].Kind == window.Reject {
+			actions[i].Kind = window.DeadLetter
+		}
+	}
+	return actions
+}
+
 // release gives back all that a holder holds: its session is over. done is called once, perhaps before it returns, when that is
 // durable or cannot be, in which case the leases run out by themselves.
 func (p *partition) release(holder string, done func()) {
@@ -228,16 +248,6 @@ func (p *partition) release(holder string, done func()) {
 		return
 	}
 	p.sendLocked(p.mu.window.ReleaseHolder(holder, now, p.mu.settings.limits), func(error) { done() })
-}
-
-// rejection is what a share consumer's reject comes to: with dead letters it is one (KIP-1191).
-func (p *partition) rejection() window.Kind {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mu.settings != nil && p.mu.settings.limits.DeadLetter {
-		return window.DeadLetter
-	}
-	return window.Reject
 }
 
 // sendLocked unlocks the partition, makes a change durable, and then calls done. A nil change is durable.

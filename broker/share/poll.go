@@ -205,6 +205,18 @@ func (p *poll) anyReadyLocked() bool {
 	return false
 }
 
+// hopeless tells whether no place has a partition, or will have one soon.
+func (p *poll) hopeless() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.places {
+		if pl := &p.places[i]; pl.part != nil || pl.err == nil || transient(pl.err) {
+			return false
+		}
+	}
+	return true
+}
+
 // wake has a place tried that its line has called. False: not now, or not any more; if the poll goes on, the place comes back to
 // its line by itself.
 func (p *poll) wake(pl *place) bool {

@@ -26,6 +26,9 @@ const shareVersionDeadLetters = 2
 // only if something they are made from changed.
 func (e *Engine) settings(group string, last *settings) *settings {
 	image := e.o.Image()
+	if newest := e.newest.Load(); newest != nil && newest.Revision > image.Revision {
+		image = newest
+	}
 	if last != nil && last.image == image {
 		return last
 	}

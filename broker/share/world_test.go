@@ -40,6 +40,8 @@ type world struct {
 	ids   atomic.Int64
 	wrap  func(State) State // what the engine sees of the state
 
+	patience time.Duration // for answers
+
 	dir      *logdir.Dir
 	cluster  *cluster.Cluster
 	replicas *replica.Manager
@@ -50,7 +52,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, store: cluster.NewMemory(), fs: vfs.NewCrash(1), log: zap.NewNop()}
+	w := &world{t: t, store: cluster.NewMemory(), fs: vfs.NewCrash(1), log: zap.NewNop(), patience: 20 * time.Second}
 	if testing.Verbose() {
 		w.log = zaptest.NewLogger(t)
 	}
@@ -243,7 +245,7 @@ func (r *request) answer() kmsg.Response {
 	case resp := <-r.done:
 		r.cancel()
 		return resp
-	case <-time.After(20 * time.Second):
+	case <-time.After(r.w.patience):
 		require.Fail(r.w.t, "no answer")
 		return nil
 	}
