@@ -6,7 +6,7 @@
 //
 // # A request
 //
-//	route -> project's form -> body, bounded -> who asks -> ids' form -> handler -> answer
+//	route -> project's form -> body, bounded -> who asks -> handler -> answer
 //
 // The body is read before it is known who asks, since signatures cover it; until then it costs no more than the route
 // allows, and all bodies in flight together no more than Limits.BodyMemory.
@@ -15,8 +15,8 @@
 //
 // A retrieval that finds nothing waits up to a minute, and thousands of consumers may wait at once. One that waits longer
 // than Limits.ParkAfter is parked: its connection is taken out of net/http, whose goroutine, buffers and request end, and
-// what stays is the socket, the waiting call and a goroutine that notices when the client leaves. With its answer the
-// connection goes back to net/http through the listener, as if it had just been accepted, keeping what the client may
+// what stays is the socket and the waiting call; one watcher notices for all of them when a client leaves. With its answer
+// the connection goes back to net/http through the listener, as if it had just been accepted, keeping what the client may
 // already have sent of its next request.
 //
 //	accept -> listener.queue -> http.Server -> handler -> poll -> park -> answer -> listener.queue

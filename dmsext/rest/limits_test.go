@@ -192,7 +192,7 @@ func TestConnectionsHaveALimit(t *testing.T) {
 	third := w.dial()
 	a := w.answer(bufio.NewReader(third), http.MethodGet)
 	require.Equal(t, 503, a.status)
-	require.Contains(t, a.body, `"code":10240407`)
+	require.JSONEq(t, `{"code":10240407,"message":"Too many connections; try again later.","error_code":"DMS.10240407","error_msg":"Too many connections; try again later."}`, a.body)
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 	require.NoError(t, third.Close())
 	require.NoError(t, first.Close())

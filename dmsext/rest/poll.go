@@ -41,13 +41,13 @@ type poll struct {
 	ending   bool          // there is an answer; guarded by mu
 }
 
-// poll waits for messages, at first in the request's own goroutine. What waits long is parked and answered without the
-// exchange.
+// poll waits for messages, at first with the request. What waits long is parked and answered without it.
 func (x *exchange) poll(want queue.Receive) (int, error) {
-	if err := x.tooManyPolls(); err != nil {
-		return 0, err
-	}
 	s := x.server
+	if s.polls.Add(1) > int64(s.limits.LongPolls) {
+		s.polls.Add(-1)
+		return 0, busy("Too many retrievals are waiting; try again later.")
+	}
 	p := &poll{server: s, tally: x.route.tally, id: x.id, began: x.began, want: want, done: make(chan struct{}),
 		project: x.project, queue: x.queue, group: x.group}
 	if len(x.r.RequestURI) > longURL { // else it may live as long as the poll
@@ -60,7 +60,6 @@ func (x *exchange) poll(want queue.Receive) (int, error) {
 	// server stops, and for a parked poll Stop does.
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
-	s.polls.Add(1)
 	if !s.begin(func() { p.run(ctx) }) {
 		s.polls.Add(-1)
 		p.cancel()

@@ -131,13 +131,5 @@ func receivedSize(received []queue.Received) int {
 	return n
 }
 
-// tooManyPolls refuses a retrieval that would be one too many to wait.
-func (x *exchange) tooManyPolls() error {
-	if x.server.polls.Load() < int64(x.server.limits.LongPolls) {
-		return nil
-	}
-	return busy("Too many retrievals are waiting; try again later.")
-}
-
 // answered is the status of a retrieval that went well.
 const answered = http.StatusOK
