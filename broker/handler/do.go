@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/wire"
 )
 
@@ -38,11 +39,22 @@ func (r *Registry) Do(ctx context.Context, principal string, req kmsg.Request) (
 		Session:  &call.Session{},
 		Received: time.Now(),
 	}
-	resp, err := call.Await(c, api.Handle, r.repeated)
+	handle := api.Handle
+	if waits(req) {
+		handle = func(c *call.Call) { go api.Handle(c) } // it ends when the call is parked or answered
+	}
+	resp, err := call.Await(c, handle, r.repeated)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", api.Name, err)
 	}
 	return materialise(api, req, resp)
+}
+
+// waits tells whether a request may be parked for long. Its handler then runs on a goroutine of its own: a stack that grew to
+// handle a call does not shrink while its goroutine waits, and 10,000 open polls would keep 8 KiB each.
+func waits(req kmsg.Request) bool {
+	lease, ok := req.(*private.LeaseRequest)
+	return ok && lease.MaxWaitMillis > 0
 }
 
 // materialise turns an answer into kmsg form, whatever form it came in.
