@@ -37,7 +37,8 @@ const (
 	timerSession                       // the member has been silent for too long
 	timerExpiry                        // time to look for offsets past their retention; of the whole shard
 	timerShareSession                  // a share group's member has been silent for too long
-	timerShareStates                   // a share group's states have taken long enough, or are to be tried again
+	timerShareHold                     // answers have waited long enough for a share group's states
+	timerShareStates                   // changes of a share group's states are to be tried again
 )
 
 func joinTimer(g *group) runtime.Timer { return runtime.Timer{Kind: timerJoin, Of: g.id} }
@@ -105,6 +106,8 @@ func (s *machine) Fire(v runtime.View, t runtime.Timer) runtime.Outcome {
 		return s.expire(v)
 	case t.Kind == timerShareSession && g != nil:
 		return s.shareSessionTimeout(g, t.Who)
+	case t.Kind == timerShareHold && g != nil:
+		return s.shareHoldTimeout(g)
 	case t.Kind == timerShareStates && g != nil:
 		return s.shareStatesTimeout(g)
 	}

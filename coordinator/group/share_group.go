@@ -42,8 +42,8 @@ type shareWork struct {
 	revision int64     // of the metadata that was looked at last; -1: look again
 	run      *stateRun // under way
 	// waiting is called when the states are as they should be, or that takes too long. They hand their answers to the tx.
-	waiting []func(tx *runtime.Tx, g *shareGroup)
-	failed  bool // the last run did, and it was reported
+	waiting  []func(tx *runtime.Tx, g *shareGroup)
+	failures int // runs that failed since one did not
 }
 
 // maxWaiting bounds the answers held back in one group; beyond it they are given at once.

@@ -163,7 +163,7 @@ func (s *machine) beat(v runtime.View, g, d *shareGroup, r *shareBeat) runtime.O
 	out.Then = func(tx *runtime.Tx) {
 		d.revision = revision
 		if hold {
-			d.waiting = append(d.waiting, func(tx *runtime.Tx, _ *shareGroup) { reply(tx, r.done, answer, shareBeatFailed) })
+			s.await(tx, d, func(tx *runtime.Tx, _ *shareGroup) { reply(tx, r.done, answer, shareBeatFailed) })
 		}
 		tx.Schedule(shareSessionTimer(d, m.id), tx.Now().Add(r.settings.SessionTimeout))
 		s.adoptShare(d)

@@ -247,6 +247,20 @@ func TestShareAnswersDoNotWaitForEverForStates(t *testing.T) {
 	})
 }
 
+func TestShareAnswersComeSoonAfterTheStates(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c, w := sharing(t, Config{})
+		w.failing(runtime.ErrLoading)
+		p := c.beatLater("g", "m", 0, "a")
+		pass(200 * time.Millisecond)
+		require.True(t, p.open())
+		w.failing(nil)
+		pass(200 * time.Millisecond)
+		check(t, "2: 0a[0 1 2 3]", showBeat(p.get()))
+		require.Len(t, w.kept(), 4)
+	})
+}
+
 func TestShareHeartbeatOnAFullDisk(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c, _ := sharing(t, Config{})

@@ -62,7 +62,7 @@ func (s *machine) mayChange(v runtime.View, a *shareAdmin) (*shareGroup, *runtim
 	case g.run != nil:
 		a.tries++
 		return nil, &runtime.Outcome{Then: func(tx *runtime.Tx) {
-			g.waiting = append(g.waiting, func(tx *runtime.Tx, _ *shareGroup) {
+			s.await(tx, g, func(tx *runtime.Tx, _ *shareGroup) {
 				tx.Reply(func(err error) {
 					if err != nil {
 						a.fail(codeOf(err), "")

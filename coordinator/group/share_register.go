@@ -45,7 +45,7 @@ func (s *machine) registerShare(v runtime.View, group string, topics []uuid.ID, 
 	}
 	out.Then = func(tx *runtime.Tx) {
 		if d.states.pending() {
-			d.waiting = append(d.waiting, func(tx *runtime.Tx, g *shareGroup) {
+			s.await(tx, d, func(tx *runtime.Tx, g *shareGroup) {
 				reply(tx, done, g.reads(topics), func(err error) error { return codeOf(err) })
 			})
 		}

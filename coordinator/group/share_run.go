@@ -48,15 +48,22 @@ type stateRun struct {
 // errNotEmpty says that somebody began to use a group while it was being deleted.
 var errNotEmpty = errors.New("the group is in use")
 
-// A run that failed is tried again after a pause, and answers that wait for one are not held back longer.
 const (
-	runPause = time.Second
+	// maxHold is how long answers wait for a run.
+	maxHold = time.Second
+	// A run that failed is tried again after a pause, which doubles: the share coordinator may just be about to come up.
+	minRunPause = 25 * time.Millisecond
+	maxRunPause = time.Second
 	// runFanOut is how many states of one run are changed at once.
 	runFanOut = 256
 )
 
 func shareSessionTimer(g *shareGroup, member string) runtime.Timer {
 	return runtime.Timer{Kind: timerShareSession, Of: g.id, Who: member}
+}
+
+func shareHoldTimer(g *shareGroup) runtime.Timer {
+	return runtime.Timer{Kind: timerShareHold, Of: g.id}
 }
 
 func shareStatesTimer(group string) runtime.Timer {
@@ -82,7 +89,6 @@ func (s *machine) partitionsOf(id uuid.ID) int32 {
 // begin has a run begin when what was written is committed.
 func (s *machine) begin(tx *runtime.Tx, g *shareGroup, run *stateRun) {
 	g.run = run
-	tx.Schedule(shareStatesTimer(g.id), tx.Now().Add(runPause))
 	tx.Reply(func(err error) { s.runs.begin(run, err) })
 }
 
@@ -195,23 +201,32 @@ func (s *machine) settleRun(tx *runtime.Tx, g *shareGroup, run *stateRun, fault 
 	}
 	switch {
 	case !g.states.pending():
-		g.failed = false
+		g.failures = 0
 		tx.Cancel(shareStatesTimer(g.id))
 		s.releaseShare(tx, g)
 	case fault != nil && !errors.Is(fault, errNotEmpty):
-		if !g.failed {
+		if g.failures == 0 {
 			s.log.Warn("states of a share group could not be changed; it is tried again", zap.String("group", g.id), zap.Error(fault))
 		}
-		g.failed = true
-		tx.Schedule(shareStatesTimer(g.id), tx.Now().Add(runPause))
+		tx.Schedule(shareStatesTimer(g.id), tx.Now().Add(min(minRunPause<<min(g.failures, 10), maxRunPause)))
+		g.failures++
 	default:
 		s.startRun(tx, g)
 	}
 	s.adoptShare(g)
 }
 
+// await holds an answer back until the group's states are as they should be, or that takes too long.
+func (s *machine) await(tx *runtime.Tx, g *shareGroup, answer func(tx *runtime.Tx, g *shareGroup)) {
+	if len(g.waiting) == 0 {
+		tx.Schedule(shareHoldTimer(g), tx.Now().Add(maxHold))
+	}
+	g.waiting = append(g.waiting, answer)
+}
+
 // releaseShare gives the answers that were held back.
 func (s *machine) releaseShare(tx *runtime.Tx, g *shareGroup) {
+	tx.Cancel(shareHoldTimer(g))
 	waiting := g.waiting
 	g.waiting = nil
 	for _, fn := range waiting {
@@ -219,15 +234,17 @@ func (s *machine) releaseShare(tx *runtime.Tx, g *shareGroup) {
 	}
 }
 
-// shareStatesTimeout: answers have waited long enough for a run, or it is time to try again.
-func (s *machine) shareStatesTimeout(g *shareGroup) runtime.Outcome {
+// shareHoldTimeout: answers have waited long enough.
+func (s *machine) shareHoldTimeout(g *shareGroup) runtime.Outcome {
 	return runtime.Outcome{Then: func(tx *runtime.Tx) {
 		s.releaseShare(tx, g)
-		if s.startRun(tx, g); g.run != nil {
-			tx.Schedule(shareStatesTimer(g.id), tx.Now().Add(runPause))
-		}
 		s.adoptShare(g)
 	}}
+}
+
+// shareStatesTimeout: it is time to try a run again.
+func (s *machine) shareStatesTimeout(g *shareGroup) runtime.Outcome {
+	return runtime.Outcome{Then: func(tx *runtime.Tx) { s.startRun(tx, g) }}
 }
 
 // apply enters into a draft what a run has done.
