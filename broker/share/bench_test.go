@@ -33,11 +33,11 @@ func BenchmarkLeaseAndSettle(b *testing.B) {
 		b.Run(fmt.Sprint("leased=", leased), func(b *testing.B) {
 			w := newWorld(b)
 			q := w.queue(1, queueGroup, "share.window.max.records", "100000")
-			all := make([]message, 1000)
+			all := make([]message, 100)
 			for i := range all {
 				all[i] = message{value: "a message of some length, as they are"}
 			}
-			for range 120 {
+			for range 1001 {
 				w.put(q, 0, all...)
 			}
 			var kept share.Stored

@@ -3,12 +3,16 @@ package share
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
+	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/record"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
@@ -117,4 +121,218 @@ func deadLetterCut(t *testing.T, cut int64, when vfs.When) (happened bool) {
 	got := w.inTopic("q-dlq")
 	require.Equal(t, "1@q-0-1 2@q-0-2", strings.Join(got, " "), "cut %d", cut)
 	return happened
+}
+
+// fail has messages delivered and failed until they are dead letters.
+func (w *world) fail(t *cluster.Topic, offsets ...int64) {
+	w.t.Helper()
+	ask := asked(t, queueGroup, "f")
+	ask.MaxRecords = 100
+	w.lease(ask)
+	for _, o := range offsets {
+		require.Equal(w.t, "0+1", w.settle(t, queueGroup, "f", private.Fail, o))
+	}
+}
+
+// deadQueue is a queue whose messages are dead letters when they fail once.
+func (w *world) deadQueue(nameValue ...string) *cluster.Topic {
+	w.t.Helper()
+	return w.queue(1, queueGroup, append([]string{"share.failure.count.limit", "1", "errors.deadletterqueue.topic.name", "q-dlq",
+		"errors.deadletterqueue.copy.record.enable", "true"}, nameValue...)...)
+}
+
+func (w *world) deadLettered(t *cluster.Topic, n int64) {
+	w.t.Helper()
+	w.eventually(func() bool { return w.count(t, queueGroup).Groups[0].DeadLettered == n }, "dead letters come")
+}
+
+func TestManyDeadLettersKeepTheirOrder(t *testing.T) {
+	w := newWorld(t)
+	q := w.deadQueue()
+	w.put(q, 0, values(60)...)
+	var offsets []int64
+	var want []string
+	for o := int64(0); o < 60; o += 2 {
+		offsets = append(offsets, o)
+		want = append(want, fmt.Sprintf("%d@q-0-%d", o, o))
+	}
+	ask := asked(q, queueGroup, "f")
+	ask.MaxRecords = 100
+	require.Len(t, w.lease(ask).Records, 60)
+	require.Equal(t, "0+30", w.settle(q, queueGroup, "f", private.Fail, offsets...))
+	w.deadLettered(q, 30)
+	require.Equal(t, want, w.inTopic("q-dlq"))
+	require.Equal(t, "0+1", w.settle(q, queueGroup, "f", private.DeadLetter, 1))
+	w.deadLettered(q, 31)
+	require.Equal(t, append(want, "1@q-0-1"), w.inTopic("q-dlq"))
+}
+
+// holdCopies keeps the second and later writes with intents from becoming settled: the state refuses what comes after an intent.
+type intentState struct {
+	State
+	refuse atomic.Bool
+	seen   atomic.Int64 // writes that settle copies and were refused
+}
+
+func (s *intentState) Write(w *share.Write, done func(error)) {
+	if s.refuse.Load() && w.Add.DeadLettered > 0 {
+		s.seen.Add(1)
+		done(kerr.CoordinatorLoadInProgress)
+		return
+	}
+	s.State.Write(w, done)
+}
+
+func TestCopiesThatStandAreNotMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	states := &intentState{}
+	w.wrap = func(s State) State { states.State = s; return states }
+	w.crash(1)
+	q := w.deadQueue()
+	w.put(q, 0, values(10)...)
+	states.refuse.Store(true)
+	w.fail(q, 3, 5)
+	w.eventually(func() bool { return states.seen.Load() > 3 }, "copies stand, and are not settled")
+	require.Equal(t, []string{"3@q-0-3"}, w.inTopic("q-dlq")[:1])
+	require.LessOrEqual(t, len(w.inTopic("q-dlq")), 2)
+	w.crash(2)
+	require.Contains(t, strings.Join(w.listed(q, queueGroup), ","), "0:3-3 3 ", "on their way")
+	states.refuse.Store(false)
+	require.NotEqual(t, "", w.take(q, queueGroup, "x", 1)+"-")
+	w.deadLettered(q, 2)
+	require.Equal(t, []string{"3@q-0-3", "5@q-0-5"}, w.inTopic("q-dlq"))
+}
+
+// A log that has forgotten the producer would take a repeat for news.
+func TestCopiesAreLookedForWhereTheProducerIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	states := &intentState{}
+	w.wrap = func(s State) State { states.State = s; return states }
+	w.crash(1)
+	q := w.deadQueue()
+	w.put(q, 0, values(10)...)
+	states.refuse.Store(true)
+	w.fail(q, 3)
+	w.eventually(func() bool { return states.seen.Load() > 0 }, "the copy stands, and is not settled")
+	w.e.Forget(share.Key{Group: queueGroup, Topic: q.ID})
+	dlq := w.cluster.Image().Topic("q-dlq")
+	p, err := w.replicas.Partition(dlq.ID, 0)
+	require.NoError(t, err)
+	known, err := p.Producers()
+	require.NoError(t, err)
+	require.Len(t, known, 1)
+	part, err := w.replicas.Partition(q.ID, 0)
+	require.NoError(t, err)
+	k := share.Key{Group: queueGroup, Topic: q.ID}
+	asks := newPartition(w.e, k, part)
+	in := func(sequence int32) share.Batch {
+		return share.Batch{First: 3, Last: 3, Intent: &share.Intent{Topic: dlq.ID, ProducerID: known[0].ID, Sequence: sequence}}
+	}
+	stand := make([]bool, 2)
+	require.NoError(t, asks.search(p, []share.Batch{in(0), in(1)}, stand))
+	require.Equal(t, []bool{true, false}, stand)
+	states.refuse.Store(false)
+	w.take(q, queueGroup, "x", 1)
+	w.deadLettered(q, 1)
+	require.Equal(t, []string{"3@q-0-3"}, w.inTopic("q-dlq"))
+}
+
+func TestATargetThatIsGoneIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	states := &intentState{}
+	w.wrap = func(s State) State { states.State = s; return states }
+	w.crash(1)
+	q := w.deadQueue()
+	w.put(q, 0, values(10)...)
+	w.fail(q, 1)
+	w.deadLettered(q, 1)
+	states.refuse.Store(true)
+	w.fail(q, 3)
+	w.eventually(func() bool { return states.seen.Load() > 0 }, "the copy stands, and is not settled")
+	require.NoError(t, w.cluster.DeleteTopic(t.Context(), w.cluster.Image().Topic("q-dlq").ID))
+	states.refuse.Store(false)
+	w.deadLettered(q, 2)
+	require.Equal(t, []string{"3@q-0-3"}, w.inTopic("q-dlq"), "in the one that was made instead")
+	w.fail(q, 5)
+	w.deadLettered(q, 3)
+	require.Equal(t, []string{"3@q-0-3", "5@q-0-5"}, w.inTopic("q-dlq"))
+}
+
+func TestASourceThatRetentionTook(t *testing.T) {
+	w := newWorld(t)
+	states := &intentState{}
+	w.wrap = func(s State) State { states.State = s; return states }
+	w.crash(1)
+	q := w.deadQueue()
+	w.put(q, 0, values(5)...)
+	w.put(q, 0, values(5)...)
+	states.refuse.Store(true)
+	w.fail(q, 3, 6)
+	w.eventually(func() bool { return states.seen.Load() > 3 }, "copies stand, and are not settled")
+	p, err := w.replicas.Partition(q.ID, 0)
+	require.NoError(t, err)
+	_, err = p.DeleteRecords(5)
+	require.NoError(t, err)
+	states.refuse.Store(false)
+	w.eventually(func() bool {
+		c := w.count(q, queueGroup).Groups[0]
+		return c.DeadLettered == 1 && c.Skipped >= 4
+	}, "what is left is settled")
+	w.fail(q, 8)
+	w.deadLettered(q, 2)
+	require.Equal(t, "3@q-0-8", w.inTopic("q-dlq")[len(w.inTopic("q-dlq"))-1])
+}
+
+func TestADeadLetterThatItsTopicDoesNotTake(t *testing.T) {
+	w := newWorld(t)
+	q := w.deadQueue()
+	w.topic("q-dlq", 1, "errors.deadletterqueue.group.enable", "true", "max.message.bytes", "2000")
+	w.put(q, 0, message{value: "a"}, message{value: strings.Repeat("x", 3000)}, message{value: "c"})
+	w.fail(q, 0, 1, 2)
+	w.deadLettered(q, 2)
+	require.Equal(t, []string{"a@q-0-0", "c@q-0-2"}, w.inTopic("q-dlq"))
+
+	// One that wants keys: it refuses what comes.
+	require.NoError(t, w.cluster.DeleteTopic(t.Context(), w.cluster.Image().Topic("q-dlq").ID))
+	w.topic("q-dlq", 1, "errors.deadletterqueue.group.enable", "true", "cleanup.policy", "compact")
+	w.set(queueGroup, "errors.deadletterqueue.copy.record.enable", "false")
+	w.put(q, 0, message{value: "d"}, message{value: "e"})
+	w.fail(q, 3, 4)
+	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0].Available == 0 }, "they are settled without copies")
+	require.Empty(t, w.inTopic("q-dlq"))
+}
+
+func TestDeadLettersOfShareGroups(t *testing.T) {
+	w := newWorld(t)
+	q := w.topic("q", 1)
+	w.put(q, 0, values(8)...)
+	fail := func(group string) {
+		for i := range 2 {
+			ask := asked(q, group, fmt.Sprint("m", i))
+			ask.MaxRecords = 1
+			require.Equal(t, "0", strings.Split(brief(w.lease(ask)), "/")[0])
+			require.Equal(t, "0+1", w.settle(q, group, fmt.Sprint("m", i), private.Release, 0))
+		}
+		w.eventually(func() bool { return w.count(q, group).Groups[0].Available == 7 }, "it is settled")
+	}
+	group := func(name string, nameValue ...string) {
+		w.set(name, append([]string{"share.auto.offset.reset", "earliest", "share.delivery.count.limit", "2", "errors.deadletterqueue.topic.name", "dlq.q"}, nameValue...)...)
+	}
+	group("none")
+	fail("none")
+	require.Nil(t, w.cluster.Image().Topic("dlq.q"), "topics are not made")
+	w.topic("dlq.q", 3)
+	group("closed")
+	fail("closed")
+	require.Empty(t, w.inTopic("dlq.q"), "the topic does not take dead letters")
+	require.NoError(t, w.cluster.AlterConfigs(t.Context(), "topic", "dlq.q", func(map[string]string) (map[string]string, error) {
+		return map[string]string{"errors.deadletterqueue.group.enable": "true"}, nil
+	}))
+	group("headers")
+	fail("headers")
+	require.Equal(t, []string{"@q-0-0"}, w.inTopic("dlq.q"), "where it was, and no more")
+	group("whole", "errors.deadletterqueue.copy.record.enable", "true")
+	fail("whole")
+	require.Equal(t, []string{"@q-0-0", "0@q-0-0"}, w.inTopic("dlq.q"))
+	require.EqualValues(t, 1, w.count(q, "whole").Groups[0].DeadLettered)
 }

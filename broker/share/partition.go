@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -98,6 +99,15 @@ func (p *partition) enter() (time.Time, error) {
 	return now, nil
 }
 
+// leads answers why this broker does not act as the partition's leader now, nil if it does.
+func (p *partition) leads() error {
+	_, err := p.part.Read(replica.Read{Offset: p.part.LogStart(), Epoch: p.epoch, LastEpoch: -1}) // of no bytes: it looks at the role only
+	if errors.Is(err, replica.ErrOffsetOutOfRange) {
+		return nil // the start moved
+	}
+	return err
+}
+
 // leave unlocks the partition and sees to what follows from a change of it: its next deadline, who is to be tried next, dead
 // letters.
 func (p *partition) leave() {
@@ -127,11 +137,15 @@ func (p *partition) deadlineLocked(now time.Time) time.Time {
 			at = t
 		}
 	}
-	next := p.mu.window.Deadline()
-	if !next.IsZero() && next.Before(p.mu.hold) {
-		next = p.mu.hold
+	if next := p.mu.window.Deadline(); !next.IsZero() {
+		if soonest := now.Add(time.Millisecond); next.Before(soonest) {
+			next = soonest // the window's time is in ms
+		}
+		if next.Before(p.mu.hold) {
+			next = p.mu.hold
+		}
+		sooner(next)
 	}
-	sooner(next)
 	if !p.mu.line.empty() && p.mu.hold.After(now) {
 		sooner(p.mu.hold)
 	}
@@ -205,6 +219,10 @@ func offsets(c *window.Change) (n int64) {
 // where the group has such (KIP-1191). done is called once, perhaps before it returns, when it is durable. Errors wrap window.ErrState
 // or window.ErrRange, or are as acquire's: see Engine.code.
 func (p *partition) settle(holder string, actions []window.Action, done func(error)) {
+	if err := p.leads(); err != nil {
+		done(err)
+		return
+	}
 	now, err := p.enter()
 	if err != nil {
 		done(err)

@@ -122,6 +122,9 @@ func (p *partition) undo(c *window.Change) {
 
 // lease decides one lease of the request.
 func (s *settling) lease(p *partition, l *private.SettledLease) (decided, error) {
+	if err := p.leads(); err != nil {
+		return decided{}, err
+	}
 	now, err := p.enter()
 	if err != nil {
 		return decided{}, err

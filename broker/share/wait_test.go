@@ -153,6 +153,7 @@ func TestAWaitingLeaseHearsOfSettingsAndOfTheEnd(t *testing.T) {
 		w.replicas.SetFenced(true)
 		synctest.Wait()
 		require.True(t, r.waits(), "nothing is there, so nothing is known to be wrong")
+		require.Equal(t, "NOT_LEADER_FOR_PARTITION", w.settle(q, queueGroup, "two", private.Accept, 1))
 		w.replicas.SetFenced(false)
 		require.NoError(t, w.cluster.DeleteTopic(context.Background(), q.ID))
 		require.Equal(t, "UNKNOWN_TOPIC_OR_PARTITION", r.leased())

@@ -72,7 +72,7 @@ func (w *world) start() {
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	w.cluster, err = cluster.Start(ctx, cluster.Options{BrokerID: 1, Store: w.store, Clean: true, Log: w.log,
+	w.cluster, err = cluster.Start(ctx, cluster.Options{BrokerID: 1, Store: w.store, Clean: true, Log: w.log, Features: map[string]int16{"share.version": 2},
 		Listeners: []cluster.Endpoint{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "here", Port: 9092}}})
 	require.NoError(w.t, err)
 	w.states, err = share.New(share.Options{KV: w.dir.KV(), Log: w.log, Config: share.Config{WriteTimeout: time.Second}, Partitions: func() int32 {
