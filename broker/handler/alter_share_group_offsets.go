@@ -16,6 +16,7 @@ func (h *handlers) alterShareGroupOffsets(c *call.Call) {
 		c.Reply(call.Response{Message: gone})
 		return
 	}
+	h.coordinatorTopic(c.Context, coordinatorTopics[shareType]) // the group may be new, and the first
 	gone.ErrorCode = kerr.NotCoordinator.Code
 	h.Groups.AlterShareGroupOffsets(req, parked(c, gone))
 }

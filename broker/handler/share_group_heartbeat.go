@@ -10,11 +10,15 @@ import (
 
 // ShareGroupHeartbeat (key 76), version 1 (KIP-932).
 //
-// The answer that gives a member partitions comes when the group's states of them are there.
+// The answer that gives a member partitions comes when the group's states of them are there. Clients ask nobody for the share
+// coordinator, so its topic is made here.
 func (h *handlers) shareGroupHeartbeat(c *call.Call) {
 	req := c.Request.(*kmsg.ShareGroupHeartbeatRequest)
 	gone := req.ResponseKind().(*kmsg.ShareGroupHeartbeatResponse)
 	gone.ErrorCode = kerr.NotCoordinator.Code
+	if req.MemberEpoch >= 0 {
+		h.coordinatorTopic(c.Context, coordinatorTopics[shareType])
+	}
 	caller := group.Caller{ClientID: c.Header.ClientID, ClientHost: c.Peer.Host()}
 	h.Groups.ShareGroupHeartbeat(caller, req, parked(c, gone))
 }
