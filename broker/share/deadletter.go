@@ -1,12 +1,10 @@
 package share
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/share/window"
@@ -37,7 +35,7 @@ type deadLetters struct {
 // buryLocked tells whether bury is to be run; the caller runs it.
 func (p *partition) buryLocked(now time.Time) bool {
 	d := &p.mu.dead
-	if d.busy || d.retry.After(now) {
+	if d.busy || d.retry.After(now) || p.mu.hold.After(now) {
 		return false
 	}
 	d.retry = time.Time{}
@@ -66,31 +64,7 @@ func (p *partition) bury() {
 		d.retry = time.Now().Add(retryAfter(d.failed))
 		d.failed++
 	}
-	ended, attempts := p.mu.why, d.failed
 	p.leave()
-	if unreached(ended) {
-		p.resume(attempts)
-	}
-}
-
-// unreached tells whether a partition is over because its state could not be reached, and not because somebody changed that.
-func unreached(err error) bool {
-	return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.RequestTimedOut)
-}
-
-// resume loads a partition again whose window was dropped while it had dead letters to copy.
-func (p *partition) resume(attempts int) {
-	p.e.enterLate()
-	t := time.NewTimer(retryAfter(attempts))
-	go func() {
-		defer p.e.leave()
-		defer t.Stop()
-		select {
-		case <-t.C:
-			p.e.partition(p.key, func(*partition, error) {}) // its leave sees to them
-		case <-p.e.ctx.Done():
-		}
-	}()
 }
 
 // round brings up to five dead letters to their end; false: there are none.

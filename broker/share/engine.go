@@ -198,6 +198,23 @@ func (e *Engine) remove(p *partition) {
 	}
 }
 
+// replace ends a partition whose state could not be reached, and loads it anew, so that who waits, leases that run out, and dead
+// letters go on as soon as it can be; not before hold.
+func (e *Engine) replace(p *partition, hold time.Time, failed int, why error) {
+	next := newPartition(e, p.key, p.part)
+	next.mu.hold, next.mu.failed = hold, failed
+	e.mu.Lock()
+	ours := e.parts[p.key] == p && !e.closed.Load() && e.leads(p.part) == nil
+	if ours {
+		e.parts[p.key] = next
+	}
+	e.mu.Unlock()
+	p.stop(why)
+	if ours {
+		next.load()
+	}
+}
+
 // all is every partition in use for which keep answers true.
 func (e *Engine) all(keep func(*partition) bool) (out []*partition) {
 	e.mu.Lock()

@@ -115,3 +115,8 @@ func transient(err error) bool {
 
 // refused tells whether a write that failed certainly did not happen; of any other failure nobody knows.
 func refused(err error) bool { return errors.Is(err, kerr.CoordinatorLoadInProgress) }
+
+// unreached tells failures of the share coordinator that pass: it is elsewhere for now, or slow.
+func unreached(err error) bool {
+	return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.RequestTimedOut)
+}

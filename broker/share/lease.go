@@ -25,7 +25,7 @@ type leasing struct {
 	req    *private.LeaseRequest
 	poll   poll
 	pick   picker
-	err    error // of this attempt: why a partition could not be used
+	err    error // of the last attempt: why a partition could not be used
 	failed int   // how many could not
 	worked bool  // one could
 }
@@ -88,7 +88,9 @@ func (e *Engine) keys(group string, topic uuid.ID, partition int32) ([]share.Key
 
 // attempt is the poll's: it takes from the first of the ready partitions that has something.
 func (l *leasing) attempt(ready []*place, final bool, finished func(over bool)) {
-	l.err, l.failed, l.worked = nil, 0, false
+	if len(ready) > 0 {
+		l.err, l.failed, l.worked = nil, 0, false
+	}
 	if l.call.Context.Err() == nil {
 		l.next(inTurn(ready), final, finished)
 		return
@@ -149,9 +151,12 @@ func (l *leasing) fail(err error) {
 
 // conclude ends an attempt that took nothing. While one partition may still have something, the others' errors are not told.
 func (l *leasing) conclude(final bool, finished func(over bool)) {
-	hopeless := l.err != nil && !transient(l.err) && (l.failed == len(l.poll.places) || l.poll.hopeless())
-	if l.err != nil && !l.worked && (final || hopeless) {
-		l.refuse(l.err)
+	err, forGood := l.poll.unfound()
+	if err == nil {
+		err, forGood = l.err, l.failed == len(l.poll.places) && !transient(l.err)
+	}
+	if err != nil && !l.worked && (final || forGood) {
+		l.refuse(err)
 		finished(true)
 		return
 	}

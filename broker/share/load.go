@@ -129,8 +129,11 @@ func (p *partition) make(kept share.Stored) {
 	p.mu.used = now
 	loaded := p.mu.loaded
 	p.mu.loaded = nil
-	expired := w.Expire(now, p.mu.settings.limits)
-	p.catchUpLocked(now)
+	var expired *window.Change
+	if !p.mu.hold.After(now) {
+		expired = w.Expire(now, p.mu.settings.limits)
+		p.catchUpLocked(now)
+	}
 	p.e.o.Log.Debug("share partition in use", zap.Stringer("partition", p.key), zap.Int64("start", w.Start()), zap.Int32("epoch", p.epoch))
 	p.sendLocked(expired, func(error) {})
 	for _, done := range loaded {

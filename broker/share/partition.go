@@ -146,7 +146,7 @@ func (p *partition) deadlineLocked(now time.Time) time.Time {
 		}
 		sooner(next)
 	}
-	if !p.mu.line.empty() && p.mu.hold.After(now) {
+	if p.mu.hold.After(now) {
 		sooner(p.mu.hold)
 	}
 	sooner(p.mu.dead.retry)
@@ -318,12 +318,18 @@ func (p *partition) endLocked(err error, now time.Time) {
 		return
 	}
 	p.pauseLocked(now)
+	hold, failed := p.mu.hold, p.mu.failed
 	p.leave()
 	p.e.metrics.failures.Inc()
-	if !refused(err) {
-		// It is not this broker's to say any more, or nobody knows whether it was written: what is kept decides.
-		p.e.o.Log.Warn("share partition's state could not be written", zap.Stringer("partition", p.key), zap.Error(err))
-		p.stop(fmt.Errorf("%w: %w", errForgotten, err))
+	if refused(err) {
+		return
+	}
+	// It is not this broker's to say any more, or nobody knows whether it was written: what is kept decides.
+	p.e.o.Log.Warn("share partition's state could not be written", zap.Stringer("partition", p.key), zap.Error(err))
+	if why := fmt.Errorf("%w: %w", errForgotten, err); unreached(err) {
+		p.e.replace(p, hold, failed, why)
+	} else {
+		p.stop(why)
 	}
 }
 

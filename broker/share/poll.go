@@ -205,16 +205,22 @@ func (p *poll) anyReadyLocked() bool {
 	return false
 }
 
-// hopeless tells whether no place has a partition, or will have one soon.
-func (p *poll) hopeless() bool {
+// unfound is an error if no place has a partition, and whether none will have one soon.
+func (p *poll) unfound() (err error, forGood bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	forGood = true
 	for i := range p.places {
-		if pl := &p.places[i]; pl.part != nil || pl.err == nil || transient(pl.err) {
-			return false
+		pl := &p.places[i]
+		if pl.part != nil || pl.err == nil {
+			return nil, false
 		}
+		if err == nil || !transient(pl.err) {
+			err = pl.err
+		}
+		forGood = forGood && !transient(pl.err)
 	}
-	return true
+	return err, forGood
 }
 
 // wake has a place tried that its line has called. False: not now, or not any more; if the poll goes on, the place comes back to

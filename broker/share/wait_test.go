@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -230,6 +231,7 @@ func TestLoadingIsWaitedFor(t *testing.T) {
 		r := w.wait(asked(q, queueGroup, "two"), time.Minute)
 		<-time.After(3 * time.Second)
 		require.True(t, r.waits())
+		require.Equal(t, "NOT_COORDINATOR", w.wait(asked(q, queueGroup, "three"), time.Second).leased(), "that nobody was there is said in the end")
 		p, err := w.replicas.Partition(id, 0)
 		require.NoError(t, err)
 		w.states.Load(id, 0, epoch, p.CoordinatorLog(epoch))
@@ -245,4 +247,66 @@ func TestCloseAnswersWhoWaits(t *testing.T) {
 		require.NoError(t, w.e.Close(t.Context()))
 		require.Equal(t, "NOT_LEADER_FOR_PARTITION", r.leased())
 	})
+}
+
+// Whatever happens, nobody waits for something that is there, everyone is answered once, and nothing is left behind.
+func TestNobodyWaitsForWhatIsThere(t *testing.T) {
+	for seed := range uint64(30) {
+		bubble(t, func(t *testing.T, w *world) {
+			t.Logf("seed %d", seed)
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			q := w.queue(2, queueGroup, "share.order", []string{"none", "partition"}[rnd.IntN(2)], "share.retry.backoff.ms", "700")
+			state := &countingState{State: w.states}
+			w.e.o.State = state
+			var all []*request
+			for step := range 150 {
+				switch what := rnd.IntN(20); {
+				case what < 8:
+					ask := asked(q, queueGroup, fmt.Sprint("h", step))
+					ask.MaxRecords, ask.LeaseMillis, ask.Partition = 1+rnd.Int32N(4), 200+rnd.Int32N(3000), rnd.Int32N(3)-1
+					if rnd.IntN(3) == 0 {
+						ask.Labels = []string{"x"}
+					}
+					all = append(all, w.wait(ask, time.Duration(rnd.IntN(20))*time.Second))
+				case what < 12:
+					var m []message
+					for range 1 + rnd.IntN(4) {
+						m = append(m, message{"m", [][]string{nil, {"x"}}[rnd.IntN(2)]})
+					}
+					w.put(q, rnd.Int32N(2), m...)
+				case what < 14 && len(all) > 0:
+					all[rnd.IntN(len(all))].cancel()
+				case what < 16:
+					<-time.After(time.Duration(rnd.IntN(2000)) * time.Millisecond)
+				case what == 16:
+					w.e.Forget(share.Key{Group: queueGroup, Topic: q.ID, Partition: rnd.Int32N(2)})
+				case what == 17:
+					w.set(queueGroup, "share.window.max.records", fmt.Sprint(1+rnd.IntN(10)))
+				case what == 18:
+					var why error = []error{kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable}[rnd.IntN(2)]
+					state.fail.Store(&why)
+				default:
+					state.fail.Store(nil)
+				}
+				synctest.Wait()
+				for _, p := range w.e.all(func(*partition) bool { return true }) {
+					p.mu.Lock()
+					if p.mu.why == nil && p.mu.window != nil && !p.mu.line.empty() {
+						require.NotNil(t, p.mu.line.watch, "step %d", step)
+						require.Nil(t, p.mu.line.called, "step %d", step)
+						require.False(t, p.mayHaveLocked(time.Now()) && !p.mu.hold.After(time.Now()), "step %d: %v: %d may be had", step, p.key, p.mu.window.End())
+					}
+					p.mu.Unlock()
+				}
+			}
+			state.fail.Store(nil)
+			for _, r := range all {
+				r.answer()
+			}
+			<-time.After(time.Hour)
+			require.Zero(t, w.e.waiting.Load())
+			require.Zero(t, w.e.loaded())
+			require.Zero(t, w.e.work.Load())
+		})
+	}
 }
