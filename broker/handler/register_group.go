@@ -9,9 +9,8 @@ import (
 func (h *handlers) registerGroup(c *call.Call) {
 	req := c.Request.(*private.RegisterGroupRequest)
 	// Coordinators' topics are made when they are first needed.
-	for _, topic := range []string{coordinatorTopics[0], coordinatorTopics[shareType]} {
-		h.coordinatorTopic(c.Context, topic)
-	}
+	h.coordinatorTopic(c.Context, coordinatorTopics[0])
+	h.shareState(c)
 	h.Groups.RegisterShareGroup(req.Group, req.TopicIDs, func(err error) {
 		resp := &private.RegisterGroupResponse{ErrorCode: h.code(err, "register a share group")}
 		if err != nil {

@@ -78,7 +78,7 @@ func (h *handlers) table() []call.API {
 
 		wide(row(kmsg.ShareGroupHeartbeat, h.shareGroupHeartbeat)),
 		wide(row(kmsg.ShareGroupDescribe, h.shareGroupDescribe)),
-		wide(row(kmsg.ShareFetch, h.ShareDoor.ShareFetch)),
+		wide(row(kmsg.ShareFetch, h.shareFetch)),
 		wide(row(kmsg.ShareAcknowledge, h.ShareDoor.ShareAcknowledge)),
 		wide(row(kmsg.DescribeShareGroupOffsets, h.describeShareGroupOffsets)),
 		wide(row(kmsg.AlterShareGroupOffsets, h.alterShareGroupOffsets)),

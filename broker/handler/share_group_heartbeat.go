@@ -19,6 +19,7 @@ func (h *handlers) shareGroupHeartbeat(c *call.Call) {
 	if req.MemberEpoch >= 0 {
 		h.coordinatorTopic(c.Context, coordinatorTopics[shareType])
 	}
+	h.shareState(c)
 	caller := group.Caller{ClientID: c.Header.ClientID, ClientHost: c.Peer.Host()}
 	h.Groups.ShareGroupHeartbeat(caller, req, parked(c, gone))
 }
