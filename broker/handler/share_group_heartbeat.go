@@ -17,9 +17,8 @@ func (h *handlers) shareGroupHeartbeat(c *call.Call) {
 	gone := req.ResponseKind().(*kmsg.ShareGroupHeartbeatResponse)
 	gone.ErrorCode = kerr.NotCoordinator.Code
 	if req.MemberEpoch >= 0 {
-		h.coordinatorTopic(c.Context, coordinatorTopics[shareType])
+		h.shareState(c)
 	}
-	h.shareState(c)
 	caller := group.Caller{ClientID: c.Header.ClientID, ClientHost: c.Peer.Host()}
 	h.Groups.ShareGroupHeartbeat(caller, req, parked(c, gone))
 }
