@@ -68,6 +68,8 @@ type Queue struct {
 	Groups          int
 	Topic           string
 	KafkaTopic      string // of Kafka queues only
+	Partitions      int
+	RetryBackoff    string // as share.retry.backoff.ms; "": none
 }
 
 // Group is a consumer group.

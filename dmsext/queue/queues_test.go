@@ -56,7 +56,7 @@ func TestAQueueIsShownAsItWasMade(t *testing.T) {
 	require.WithinDuration(t, time.Now(), q.Created, time.Minute)
 	q.Created = time.Time{}
 	require.Equal(t, Queue{ID: id, Name: "orders", Mode: FIFO, Description: &text, Retention: 72 * time.Hour, MaxMessageBytes: 524288, Messages: 2, Redrive: true,
-		MaxConsumeCount: 5, Groups: 1, Topic: "q-" + project + "-" + id}, q)
+		MaxConsumeCount: 5, Groups: 1, Topic: "q-" + project + "-" + id, Partitions: 1}, q)
 }
 
 func TestQueuesAreListedTheNewestFirstOfTheirProjectOnly(t *testing.T) {

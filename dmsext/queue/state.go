@@ -127,6 +127,7 @@ func (q *queue) shown() Queue {
 	out := Queue{
 		ID: q.id, Name: q.Name, Mode: q.Mode, Description: q.Description, Created: time.UnixMilli(q.Created),
 		Retention: time.Duration(q.Hours) * time.Hour, MaxMessageBytes: maxCallBytes, Redrive: q.Redrive, MaxConsumeCount: q.MaxConsume, Topic: q.topicName,
+		Partitions: int(q.Partitions), RetryBackoff: q.Backoff,
 	}
 	for _, g := range q.groups {
 		if !g.Deleting {

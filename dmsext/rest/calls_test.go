@@ -44,7 +44,7 @@ func TestAnswersToTheByte(t *testing.T) {
 	}{
 		{"GET", base + "/queues", "", 200, `{"total":2,"queues":[` + kafka + `,` + fifo + `"group_count":2}]}`},
 		{"GET", base + "/queues?include_deadletter=TRUE", "", 200, `{"total":2,"queues":[` + kafka + `,` + fifo + `"redrive_policy":"enable","max_consume_count":5,"group_count":2}]}`},
-		{"GET", ofQueue + "?include_deadletter=false", "", 200, fifo + `"group_count":2}`},
+		{"GET", ofQueue + "?include_deadletter=false", "", 200, fifo + `"group_count":2,"topic":"q","partitions":1,"retry_backoff_ms":"100,2"}`},
 		{"POST", base + "/queues", `{"name":"n","queue_mode":"KAFKA_HT","retention_hours":24}`, 201, `{"id":"` + queueID + `","name":"n","kafka_topic":"k-` + project + `-` + queueID + `"}`},
 		{"POST", base + "/queues", `{"name":"n","unknown":{"x":[]},"description":null}`, 201, `{"id":"` + queueID + `","name":"n"}`},
 		{"DELETE", ofQueue, "", 204, ""},
@@ -97,7 +97,8 @@ func TestQueuesAreMadeAsAsked(t *testing.T) {
 		`{"name":"a","redrive_policy":"enable","max_consume_count":1e2}`:                                             {Name: "a", Mode: queue.Normal, Redrive: true, MaxConsumeCount: 100},
 		`{"name":"a","queue_mode":"KAFKA_HA","retention_hours":72.0}`:                                                {Name: "a", Mode: queue.KafkaHA, RetentionHours: 72},
 		`{"name":"x","name":"a","queue_mode":null,"redrive_policy":null,"retention_hours":null}`:                     {Name: "a", Mode: queue.Normal},
-		`{"name":"a","partitions":7,"retry_backoff":"100,2,1000"}`:                                                   {Name: "a", Mode: queue.Normal, Partitions: 7, RetryBackoff: "100,2,1000"},
+		`{"name":"a","partitions":7,"retry_backoff_ms":"100,2,1000"}`:                                                {Name: "a", Mode: queue.Normal, Partitions: 7, RetryBackoff: "100,2,1000"},
+		`{"name":"a","retry_backoff_ms":2e3}`:                                                                        {Name: "a", Mode: queue.Normal, RetryBackoff: "2000"},
 	} {
 		require.Equal(t, 201, w.do("POST", base+"/queues", body).status, body)
 		require.Equal(t, want, w.last.created, body)

@@ -82,6 +82,11 @@ func (a *answer) integer(name string, value int64) {
 	a.b = strconv.AppendInt(a.b, value, 10)
 }
 
+func (a *answer) boolean(name string, value bool) {
+	a.name(name)
+	a.b = strconv.AppendBool(a.b, value)
+}
+
 func (a *answer) null(name string) {
 	a.name(name)
 	a.b = append(a.b, "null"...)

@@ -32,7 +32,7 @@ func TestErrors(t *testing.T) {
 	w := newWorld(t, nil)
 	described := readDescription(t).codes()
 	queues, messages, groups := base+"/queues", ofQueue+"/messages", ofQueue+"/groups"
-	consume, dead, ack := ofGroup+"/messages", ofGroup+"/deadletters", ofGroup+"/ack"
+	consume, dead, ack, leases := ofGroup+"/messages", ofGroup+"/deadletters", ofGroup+"/ack", ofGroup+"/leases"
 	tags, search := base+"/queue/"+queueID+"/tags", base+"/queue/resource_instances/action"
 	of := func(m string) string { return `{"messages":[` + m + `]}` }
 	for _, x := range []struct {
@@ -75,6 +75,8 @@ func TestErrors(t *testing.T) {
 		{queue.CodeFormat, "POST", queues, `{"name":"a","redrive_policy":"maybe"}`},
 		{queue.CodeFormat, "POST", queues, `{"name":"a","redrive_policy":true}`},
 		{queue.CodeFormat, "POST", queues, `{"name":"a","partitions":0}`},
+		{queue.CodeFormat, "POST", queues, `{"name":"a","retry_backoff_ms":-1}`},
+		{queue.CodeFormat, "POST", queues, `{"name":"a","retry_backoff_ms":[1]}`},
 		{queue.CodeFormat, "POST", queues, `{"name":"` + strings.Repeat("a", controlBytes) + `"}`},
 		{queue.CodeMaxConsumeCount, "POST", queues, `{"name":"a","redrive_policy":"enable"}`},
 		{queue.CodeMaxConsumeCount, "POST", queues, `{"name":"a","redrive_policy":"enable","max_consume_count":0}`},
@@ -162,6 +164,22 @@ func TestErrors(t *testing.T) {
 		{queue.CodeQuery, "GET", queues + "?include_deadletter=yes", ""},
 		{queue.CodeQuery, "GET", ofQueue + "?include_deadletter=1", ""},
 		{queue.CodeQuery, "GET", groups + "?include_messages_num=0", ""},
+
+		// Operating.
+		{queue.CodeQuery, "GET", leases + "?limit=0", ""},
+		{queue.CodeQuery, "GET", leases + "?limit=1001", ""},
+		{queue.CodeQuery, "GET", leases + "?deadletters=1", ""},
+		{codeMethod, "GET", leases + "/settle", ""},
+		{codeMethod, "GET", ofQueue + "/purge", ""},
+		{queue.CodeBody, "POST", leases + "/settle", ""},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"offset":1,"action":"release"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"action":"release"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":2147483648,"offset":1,"action":"release"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"offset":-1,"action":"release"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"offset":"1","action":"release"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"offset":1}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"offset":1,"action":"renew"}`},
+		{queue.CodeFormat, "POST", leases + "/settle", `{"partition":0,"offset":1,"action":"accept","deadletters":"true"}`},
 
 		// Acknowledging.
 		{codeBody, "POST", ack, ``},

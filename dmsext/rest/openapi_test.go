@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -243,6 +244,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		return []queue.Received{{Message: queue.Message{Body: []byte(`"x"`), Labels: []string{"eu"},
 			Attributes: []queue.Attribute{{Name: "n", Value: []byte("1.5")}, {Name: "z", Value: []byte("null")}}}, Handle: "h"}}, nil
 	}
+	w.leases = []queue.Lease{{Partition: 1, First: 2, Last: 3, State: "leased", Holder: "h", Until: time.UnixMilli(4)}, {State: "waiting"}}
 	covered := map[string]bool{}
 	for _, e := range exchanges {
 		for _, dialect := range dialects {
@@ -311,4 +313,8 @@ var exchanges = []struct {
 	{operation: "listProjectTags", status: 200},
 	{operation: "searchQueues", body: `{"action":"filter"}`, status: 200},
 	{operation: "searchQueues", body: `{"action":"count"}`, status: 200},
+	{operation: "purgeQueue", status: 204},
+	{operation: "listLeases", query: "?limit=2&deadletters=true", status: 200},
+	{operation: "settleLease", body: `{"partition":0,"offset":17,"action":"release"}`, status: 204},
+	{operation: "settleLease", body: `{"partition":0}`, status: 400},
 }

@@ -3,6 +3,7 @@ package rest
 import (
 	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
 )
@@ -13,7 +14,7 @@ const (
 	mostRetentionHours = 72
 )
 
-// createQueue is POST queues (2.1). partitions and retry_backoff are ours: the vendor's clients do not send them.
+// createQueue is POST queues (2.1). partitions and retry_backoff_ms are ours: the vendor's clients do not send them.
 func (x *exchange) createQueue() (int, error) {
 	body, err := document(x.in)
 	if err != nil {
@@ -74,8 +75,22 @@ func newQueue(body object) (q queue.NewQueue, err error) {
 		}
 		q.Partitions = int(n)
 	}
-	q.RetryBackoff, _, err = body.text("retry_backoff")
+	q.RetryBackoff, err = retryBackoff(body)
 	return q, err
+}
+
+// retryBackoff reads retry_backoff_ms: milliseconds, or a text with a factor and a limit as well, which is the broker's to judge.
+func retryBackoff(body object) (string, error) {
+	raw, given := body.get("retry_backoff_ms")
+	if !given || isText(raw) {
+		text, _, err := body.text("retry_backoff_ms")
+		return text, err
+	}
+	n, whole := integerOf(raw)
+	if !whole || n < 0 {
+		return "", shape("retry_backoff_ms must be milliseconds, or a string of milliseconds[,factor[,milliseconds at most]], not %s", clip(string(raw)))
+	}
+	return strconv.FormatInt(n, 10), nil
 }
 
 // redrive reads redrive_policy and max_consume_count, which counts only with it: clients send it as 0 without.
@@ -116,7 +131,8 @@ func (x *exchange) listQueues() (int, error) {
 	a.integer("total", int64(len(queues)))
 	a.begin("queues", '[')
 	for i := range queues {
-		a.queue(&queues[i], deadLetters, false)
+		a.queue(&queues[i], deadLetters)
+		a.close('}')
 	}
 	a.close(']').close('}')
 	return http.StatusOK, nil
@@ -132,7 +148,17 @@ func (x *exchange) showQueue() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	x.answer.queue(&q, deadLetters, true)
+	a := &x.answer
+	a.queue(&q, deadLetters)
+	if q.KafkaTopic != "" {
+		a.text("kafka_topic", q.KafkaTopic)
+	}
+	a.text("topic", q.Topic) // this and what follows is ours
+	a.integer("partitions", int64(q.Partitions))
+	if q.RetryBackoff != "" {
+		a.text("retry_backoff_ms", q.RetryBackoff)
+	}
+	a.close('}')
 	return http.StatusOK, nil
 }
 
@@ -141,8 +167,8 @@ func (x *exchange) deleteQueue() (int, error) {
 	return http.StatusNoContent, x.server.queues.DeleteQueue(x.r.Context(), x.project, x.queue)
 }
 
-// queue appends a queue; topic tells whether with its Kafka topic.
-func (a *answer) queue(q *queue.Queue, deadLetters, topic bool) {
+// queue appends a queue and leaves its object open.
+func (a *answer) queue(q *queue.Queue, deadLetters bool) {
 	a.open('{')
 	a.text("id", q.ID)
 	a.text("name", q.Name)
@@ -162,10 +188,6 @@ func (a *answer) queue(q *queue.Queue, deadLetters, topic bool) {
 		a.integer("max_consume_count", int64(q.MaxConsumeCount))
 	}
 	a.integer("group_count", int64(q.Groups))
-	if topic && q.KafkaTopic != "" {
-		a.text("kafka_topic", q.KafkaTopic)
-	}
-	a.close('}')
 }
 
 func policyOf(q *queue.Queue) string {

@@ -19,7 +19,7 @@ type call struct {
 	run    handler
 }
 
-// calls are sections 2 to 8 of the DMS reference. Both dialects have all of them (D2); of the quotas each has its own
+// calls are sections 2 to 8 of the DMS reference, and the last three are ours, for operators. Both dialects have all of them (D2); of the quotas each has its own
 // path, and both serve both.
 var calls = []call{
 	{"createQueue", http.MethodPost, "/queues", controlBytes, (*exchange).createQueue},
@@ -46,6 +46,10 @@ var calls = []call{
 	{"listTags", http.MethodGet, "/queue/{queue_id}/tags", controlBytes, (*exchange).listTags},
 	{"listProjectTags", http.MethodGet, "/queue/tags", controlBytes, (*exchange).listProjectTags},
 	{"searchQueues", http.MethodPost, "/queue/resource_instances/action", controlBytes, (*exchange).searchQueues},
+
+	{"purgeQueue", http.MethodPost, "/queues/{queue_id}/purge", controlBytes, (*exchange).purge},
+	{"listLeases", http.MethodGet, "/queues/{queue_id}/groups/{group_id}/leases", controlBytes, (*exchange).listLeases},
+	{"settleLease", http.MethodPost, "/queues/{queue_id}/groups/{group_id}/leases/settle", controlBytes, (*exchange).settleLease},
 }
 
 // dialects are the first segments of the paths above.

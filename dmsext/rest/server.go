@@ -42,6 +42,9 @@ type Queues interface {
 	Tags(ctx context.Context, project, queue string) ([]queue.Tag, error)
 	ProjectTags(ctx context.Context, project string) ([]queue.TagValues, error)
 	SearchTags(ctx context.Context, project string, q queue.TagSearch) ([]queue.TagMatch, int, error)
+	Purge(ctx context.Context, project, queue string) error
+	Leases(ctx context.Context, project, queue, group string, deadLetters bool, limit int) (leases []queue.Lease, more bool, err error)
+	SettleLease(ctx context.Context, project, queue, group string, f queue.ForcedSettle) error
 }
 
 var _ Queues = (*queue.Service)(nil)

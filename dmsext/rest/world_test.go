@@ -46,19 +46,23 @@ type fake struct {
 		tag                        queue.Tag
 		change                     queue.TagChange
 		search                     queue.TagSearch
+		settled                    queue.ForcedSettle
+		limit                      int
 	}
 	receive func(ctx context.Context, r queue.Receive) ([]queue.Received, error)
 	results []queue.Sent
 	shown   queue.Queue
 	listed  []queue.Queue
 	groups  queue.GroupList
+	leases  []queue.Lease
 }
 
 func words(s string) *string { return &s }
 
 func newFake() *fake {
 	q := queue.Queue{ID: queueID, Name: "orders", Mode: queue.FIFO, Description: words("order <events>\n"), Created: time.UnixMilli(1893456000000),
-		Retention: 72 * time.Hour, MaxMessageBytes: 524288, Messages: 12, Redrive: true, MaxConsumeCount: 5, Groups: 2, Topic: "q"}
+		Retention: 72 * time.Hour, MaxMessageBytes: 524288, Messages: 12, Redrive: true, MaxConsumeCount: 5, Groups: 2, Topic: "q", Partitions: 1,
+		RetryBackoff: "100,2"}
 	k := queue.Queue{ID: "5a0c7f3e-6f0e-4a53-9d0a-2f7f0f5f7a12", Name: "clicks", Mode: queue.KafkaHT, Created: time.UnixMilli(1893456000001),
 		Retention: 36 * time.Hour, MaxMessageBytes: 524288, KafkaTopic: "k-" + project + "-x"}
 	return &fake{shown: q, listed: []queue.Queue{k, q}, groups: queue.GroupList{Queue: q, Groups: []queue.Group{
@@ -166,6 +170,16 @@ func (f *fake) ProjectTags(_ context.Context, p string) ([]queue.TagValues, erro
 func (f *fake) SearchTags(_ context.Context, p string, s queue.TagSearch) ([]queue.TagMatch, int, error) {
 	f.last.search = s
 	return []queue.TagMatch{{ID: queueID, Name: "orders", Tags: []queue.Tag{{Key: "env", Value: "prod"}}}}, 7, f.note(p, "", "")
+}
+
+func (f *fake) Purge(_ context.Context, p, q string) error { return f.note(p, q, "") }
+func (f *fake) Leases(_ context.Context, p, q, g string, dead bool, limit int) ([]queue.Lease, bool, error) {
+	f.last.dead, f.last.limit = dead, limit
+	return f.leases, len(f.leases) > 0, f.note(p, q, g)
+}
+func (f *fake) SettleLease(_ context.Context, p, q, g string, s queue.ForcedSettle) error {
+	f.last.settled = s
+	return f.note(p, q, g)
 }
 
 // world is a server on loopback with a client.
