@@ -87,6 +87,7 @@ func TestOneMessageWakesOneOfMany(t *testing.T) {
 		require.Equal(t, "", all[6].leased(), "one that leaves is answered")
 		w.send(q, "last")
 		require.Equal(t, "last", all[7].leased())
+		synctest.Wait()
 		require.EqualValues(t, many-8, w.e.waiting.Load())
 		p := w.e.inUse(share.Key{Group: queueGroup, Topic: q.ID})
 		for _, r := range all[8:] {
