@@ -153,6 +153,36 @@ func TestACutAtEachSyncPointKeepsWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// TestAStoreThatIsCutWhileItOpensSaysSo opens what a crash has left, so that opening writes tables, and cuts that at every sync point.
+func TestAStoreThatIsCutWhileItOpensSaysSo(t *testing.T) {
+	const left = 40
+	for _, when := range []vfs.When{vfs.BeforeSync, vfs.AfterSync} {
+		for n := int64(1); ; n++ {
+			fs := vfs.NewCrash(uint64(n))
+			db, err := kv.Open(kv.Options{FS: fs, Dir: "kv"})
+			require.NoError(t, err)
+			for i := range uint64(left) {
+				require.NoError(t, commitNumber(db, i+1, true))
+			}
+			fs.Cut()
+			after := fs.PowerCut(uint64(n))
+			_ = db.Close()
+
+			after.CutAt(n, when)
+			db, err = kv.Open(kv.Options{FS: after, Dir: "kv"})
+			if err == nil {
+				_ = db.Close()
+			}
+			if !after.IsCut() {
+				require.NoError(t, err)
+				require.Greater(t, n, int64(5), "so many sync points were cut")
+				break
+			}
+			require.EqualValues(t, left, lastNumber(t, after.PowerCut(uint64(n)), fmt.Sprintf("cut at %d (%d)", n, when)))
+		}
+	}
+}
+
 // TestEachFailingOperationEndsTheStoreInOrder lets, in turn, every operation of
 // each kind and all that follow fail, and looks at what the disk then has.
 func TestEachFailingOperationEndsTheStoreInOrder(t *testing.T) {

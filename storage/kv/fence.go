@@ -178,6 +178,16 @@ func (f *fence) RemoveAll(name string) error {
 	return f.FS.RemoveAll(name)
 }
 
+// List does not fail once the fence tripped: opening would be given up, and closed what a goroutine of Pebble's still uses. All that
+// is looked for by then is what may be removed.
+func (f *fence) List(dir string) ([]string, error) {
+	names, err := f.FS.List(dir)
+	if err != nil && f.isTripped() {
+		return nil, nil
+	}
+	return names, err
+}
+
 // Lock is not for the fence: a directory that cannot be locked is not opened.
 func (f *fence) Lock(name string) (io.Closer, error) { return f.FS.Lock(name) }
 
