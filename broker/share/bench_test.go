@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -70,3 +71,43 @@ func BenchmarkLeaseAndSettle(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOneOfManyWaiters is one message that one of ten thousand long polls is waiting for, from its produce to the answer.
+func BenchmarkOneOfManyWaiters(b *testing.B) {
+	w := newWorld(b)
+	q := w.queue(1, queueGroup)
+	w.take(q, queueGroup, "first", 1)
+	w.e.o.State = keepNothing{}
+	answers := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(b.Context())
+	park := func() {
+		ask := asked(q, queueGroup, "me")
+		ask.MaxWaitMillis = 3_600_000
+		c := &call.Call{Context: ctx, Request: ask}
+		c.SetSink(signal(answers))
+		w.e.Lease(c)
+	}
+	for range 10_000 {
+		park()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.put(q, 0, message{value: "m"})
+		<-answers
+		park()
+	}
+	b.StopTimer()
+	go func() {
+		for range answers {
+		}
+	}()
+	cancel()
+	require.Eventually(b, func() bool { return w.e.work.Load() == 0 }, 20*time.Second, time.Millisecond)
+	close(answers)
+}
+
+// signal tells of answers.
+type signal chan struct{}
+
+func (s signal) Answer(call.Response) { s <- struct{}{} }
+func (s signal) Repeated(*call.Call)  { panic("answered twice") }
