@@ -21,6 +21,7 @@ type partition struct {
 	deadline deadline     // guarded by e.clock.mu
 	answered atomic.Int64 // Engine.answers as of its last answer with records
 	over     atomic.Bool  // mu.why is set
+	bookmark atomic.Pointer[bookmark]
 
 	mu struct {
 		sync.Mutex

@@ -128,12 +128,29 @@ func (w *fetchWriter) partition(a *answered) {
 	w.buf = kbin.AppendInt32(w.buf, leader)
 	w.buf = kbin.AppendInt32(w.buf, epoch)
 	w.buf = append(w.buf, 0)
-	w.buf = kbin.AppendUvarint(w.buf, uint32(s.got.slice.Len)+1) // empty, never null
-	if s.got.slice.Len > 0 {
-		w.cuts = append(w.cuts, cut{len(w.buf), &s.got.slice})
+	if !w.excerpt(s) {
+		w.buf = kbin.AppendUvarint(w.buf, uint32(s.got.slice.Len)+1) // empty, never null
+		if s.got.slice.Len > 0 {
+			w.cuts = append(w.cuts, cut{len(w.buf), &s.got.slice})
+		}
 	}
 	w.acquired(w.f.parts(s))
 	w.buf = append(w.buf, 0)
+}
+
+// excerpt writes the records that were acquired without those around them, where that is worth it.
+func (w *fetchWriter) excerpt(s *slot) bool {
+	if s.part == nil || s.got.slice.Len == 0 {
+		return false
+	}
+	records, ok := s.part.excerpt(nil, &s.got)
+	if !ok {
+		return false
+	}
+	s.got.slice.Release()
+	s.got.slice = replica.Slice{}
+	w.buf = append(kbin.AppendUvarint(w.buf, uint32(len(records))+1), records...)
+	return true
 }
 
 func (w *fetchWriter) acquired(grants []window.Grant) {
