@@ -40,7 +40,7 @@ func (e *Engine) settings(group string, last *settings) *settings {
 		return s
 	}
 	s.ShareSettings = l.Share()
-	s.limits = window.Limits{MaxRecords: s.MaxRecords, Ordered: s.Ordered, Durable: s.Durable, DeadLetter: s.DeadLetterTopic != "" && (private.IsQueueGroup(group) || image.Features["share.version"] >= shareVersionDeadLetters)}
+	s.limits = window.Limits{MaxRecords: s.MaxRecords, CountSettled: s.CountSettled, Ordered: s.Ordered, Durable: s.Durable, DeadLetter: s.DeadLetterTopic != "" && (private.IsQueueGroup(group) || image.Features["share.version"] >= shareVersionDeadLetters)}
 	switch {
 	case s.FailureLimit > 0:
 		s.limits.Failures = s.FailureLimit

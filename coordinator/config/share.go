@@ -13,6 +13,7 @@ type ShareSettings struct {
 	DeliveryLimit     int           // by deliveries; only where FailureLimit is negative
 	FailureLimit      int           // by failures; 0: none, negative: DeliveryLimit decides
 	MaxRecords        int           // of a partition's window
+	CountSettled      bool          // what is settled behind an unsettled record fills the window too: it is Kafka's limit
 	Durable           bool          // leases are on disk before their records leave
 	Ordered           bool          // nothing past an unsettled record
 	ReadCommitted     bool
@@ -113,7 +114,7 @@ func (l Layers) Share() ShareSettings {
 		DeadLetterTopic: str("errors.deadletterqueue.topic.name"), DeadLetterCopy: str("errors.deadletterqueue.copy.record.enable") == "true",
 	}
 	if s.MaxRecords == 0 {
-		s.MaxRecords = num("share.partition.max.record.locks")
+		s.MaxRecords, s.CountSettled = num("share.partition.max.record.locks"), true
 	}
 	s.Backoff, _ = ParseBackoff(str("share.retry.backoff.ms"))
 	switch reset := str("share.auto.offset.reset"); {

@@ -31,7 +31,7 @@ func TestBackoffGrowsByItsFactorUpToItsMost(t *testing.T) {
 
 func TestShareSettingsAsKafkaHasThem(t *testing.T) {
 	s := Layers{}.Share()
-	require.Equal(t, ShareSettings{LockDuration: 30 * time.Second, DeliveryLimit: 5, FailureLimit: -1, MaxRecords: 2000, Renew: true,
+	require.Equal(t, ShareSettings{LockDuration: 30 * time.Second, DeliveryLimit: 5, FailureLimit: -1, MaxRecords: 2000, CountSettled: true, Renew: true,
 		Backoff: Backoff{Factor: 1}, Reset: Reset{Latest: true}, SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second}, s)
 	own, err := ValidateGroup(map[string]string{"share.acquisition.durable": "true", "share.order": "partition", "share.failure.count.limit": "3",
 		"share.retry.backoff.ms": "10,2,100", "share.window.max.records": "100000", "share.auto.offset.reset": "by_duration:P1DT2H3M4.5S"}, Layers{})
