@@ -24,10 +24,14 @@ const (
 	envUser        = "DMS_USER"
 	envPassword    = "DMS_PASSWORD"
 	envNewPassword = "DMS_NEW_PASSWORD"
+	envProject     = "DMS_PROJECT"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes.
 const maxAnswer = 64 << 20
+
+// answerTime is how long a broker may take to answer, what it was told to wait for aside.
+const answerTime = 30 * time.Second
 
 // httpClient calls a broker's HTTP listener as somebody.
 type httpClient struct {
@@ -38,6 +42,9 @@ type httpClient struct {
 	passwordFile string
 	in           io.Reader // of --password-file -
 	getenv       func(string) string
+	scope        string        // the project to log in for, by name or id; "": the user's first
+	project      string        // the id of the one that was logged in for; "": none, or nobody did
+	waiting      time.Duration // how long the broker is told to wait in the next calls
 }
 
 // httpFlags declares where the broker is and who asks.
@@ -78,16 +85,40 @@ func (c *httpClient) connect(ctx context.Context, in io.Reader) error {
 }
 
 func (c *httpClient) logIn(ctx context.Context, password string) error {
-	type fields = map[string]any
-	body := fields{"auth": fields{"identity": fields{"methods": []string{"password"},
-		"password": fields{"user": fields{"name": c.user, "password": password}}}}}
-	header, _, err := c.do(ctx, http.MethodPost, "/v3/auth/tokens?nocatalog", body)
+	err := c.takeToken(ctx, fields{"methods": []string{"password"}, "password": fields{"user": fields{"name": c.user, "password": password}}})
 	if err != nil {
 		return fmt.Errorf("log in as %s: %w", c.user, err)
 	}
-	if c.token = header.Get("X-Subject-Token"); c.token == "" {
-		return fmt.Errorf("log in as %s: the answer has no token; is %s a Tidemark broker?", c.user, c.address)
+	return nil
+}
+
+// fields are an object of a request.
+type fields = map[string]any
+
+// tokenView is what is looked at of a description of a token.
+type tokenView struct {
+	Token struct {
+		Project struct {
+			ID string `json:"id"`
+		} `json:"project"`
+	} `json:"token"`
+}
+
+// takeToken asks for a token with that proof of who it is, and goes on with it.
+func (c *httpClient) takeToken(ctx context.Context, proof fields) error {
+	auth := fields{"identity": proof}
+	if c.scope != "" {
+		auth["scope"] = fields{"project": fields{"name": c.scope}}
 	}
+	header, text, err := c.do(ctx, http.MethodPost, "/v3/auth/tokens?nocatalog", fields{"auth": auth})
+	if err != nil {
+		return err
+	}
+	var said tokenView
+	if c.token = header.Get("X-Subject-Token"); c.token == "" || json.Unmarshal(text, &said) != nil {
+		return fmt.Errorf("the answer has no token; is %s a Tidemark broker?", c.address)
+	}
+	c.project = said.Token.Project.ID
 	return nil
 }
 
@@ -125,11 +156,14 @@ func (c *httpClient) call(ctx context.Context, method, path string, body, answer
 	return nil
 }
 
-func (c *httpClient) do(ctx context.Context, method, path string, body any) (http.Header, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// do sends a request; a body that is json.RawMessage goes as it is. headers are further ones, names and values in turn.
+func (c *httpClient) do(ctx context.Context, method, path string, body any, headers ...string) (http.Header, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.waiting+answerTime)
 	defer cancel()
 	var sent io.Reader
-	if body != nil {
+	if text, asItIs := body.(json.RawMessage); asItIs {
+		sent = bytes.NewReader(text)
+	} else if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, nil, err
@@ -143,6 +177,9 @@ func (c *httpClient) do(ctx context.Context, method, path string, body any) (htt
 	req.Header.Set("Content-Type", "application/json")
 	if c.token != "" {
 		req.Header.Set("X-Auth-Token", c.token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -159,9 +196,25 @@ func (c *httpClient) do(ctx context.Context, method, path string, body any) (htt
 	return resp.Header, text, nil
 }
 
-// refusal says why a broker did not do something, in its own words.
+// httpRefusal is a broker's no, in its own words.
+type httpRefusal struct {
+	status  int
+	code    string // as "DMS.10240401"; "" where it has none
+	message string
+}
+
+func (r *httpRefusal) Error() string { return r.message }
+
+// isRefusal tells whether an error is a broker's no with that code.
+func isRefusal(err error, code string) bool {
+	var r *httpRefusal
+	return errors.As(err, &r) && r.code == code
+}
+
+// refusal says why a broker did not do something.
 func (c *httpClient) refusal(resp *http.Response, text []byte) error {
 	var said struct {
+		Code    string `json:"error_code"`
 		Message string `json:"error_msg"`
 	}
 	if err := json.Unmarshal(text, &said); err != nil || said.Message == "" {
@@ -170,7 +223,7 @@ func (c *httpClient) refusal(resp *http.Response, text []byte) error {
 	if resp.StatusCode == http.StatusUnauthorized && c.token == "" && c.user == "" {
 		return fmt.Errorf("%s; this broker has users: log in with --user and %s, or give a --token", strings.TrimRight(said.Message, "."), envPassword)
 	}
-	return errors.New(said.Message)
+	return &httpRefusal{status: resp.StatusCode, code: said.Code, message: said.Message}
 }
 
 // over makes what a command does from what it does over HTTP.

@@ -28,7 +28,7 @@ func root() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
 	})
-	cmd.AddCommand(serveCommand(), topicCommand(), projectCommand(), userCommand(), accessKeyCommand(), dumpCommand(), benchCommand())
+	cmd.AddCommand(serveCommand(), topicCommand(), queueCommand(), projectCommand(), userCommand(), accessKeyCommand(), dumpCommand(), benchCommand())
 	return cmd
 }
 

@@ -64,25 +64,33 @@ type console struct {
 	t       *testing.T
 	address string
 	stdin   string
+	stderr  string // of the last command
 }
 
 func newConsole(t *testing.T) *console {
-	for _, name := range []string{envToken, envUser, envPassword, envNewPassword} {
-		t.Setenv(name, "")
-	}
 	s := identity.New(identity.Options{Broker: &documents{values: map[[2]string]private.Document{}}, Loopback: true})
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
-	return &console{t: t, address: server.URL}
+	return consoleAt(t, server.URL)
+}
+
+// consoleAt is a console without anything in its environment.
+func consoleAt(t *testing.T, address string) *console {
+	for _, name := range []string{envToken, envUser, envPassword, envNewPassword, envProject} {
+		t.Setenv(name, "")
+	}
+	return &console{t: t, address: address}
 }
 
 func (c *console) run(line ...string) (string, error) {
 	cmd := root()
-	var out bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd.SetArgs(append(line, "--http", c.address))
 	cmd.SetOut(&out)
+	cmd.SetErr(&stderr)
 	cmd.SetIn(strings.NewReader(c.stdin))
 	err := cmd.ExecuteContext(c.t.Context())
+	c.stderr = stderr.String()
 	return out.String(), err
 }
 

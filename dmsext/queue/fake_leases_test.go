@@ -247,7 +247,7 @@ func (b *fakeBroker) listLeases(r *private.ListLeasesRequest) *private.ListLease
 	}
 	for key, s := range g.shares {
 		for offset, st := range s.records {
-			if key.topic == r.TopicID && st.held {
+			if key.topic == r.TopicID && st.held && (r.Partition < 0 || r.Partition == key.partition && offset >= r.From) {
 				resp.Leases = append(resp.Leases, private.HeldRange{Partition: key.partition, First: offset, Last: offset, State: rangeAcquired,
 					Holder: st.holder, UntilMillis: st.until.UnixMilli(), Deliveries: st.deliveries, Failures: st.failures})
 			}

@@ -65,7 +65,7 @@ func (s *Service) Leases(ctx context.Context, project, id, group string, deadLet
 	if topic.IsZero() {
 		return l, false, nil
 	}
-	held, more, err := s.held(ctx, g, topic, int32(max(1, min(limit, 1<<20))))
+	held, more, err := s.held(ctx, g, topic, -1, 0, int32(max(1, min(limit, 1<<20))))
 	for i := range held {
 		h := &held[i]
 		out := Lease{Partition: h.Partition, First: h.First, Last: h.Last, State: "leased", Holder: h.Holder, Until: time.UnixMilli(h.UntilMillis),
@@ -95,10 +95,10 @@ func (s *Service) findLeased(ctx context.Context, project, id, group string, dea
 	return q, g, topic, err
 }
 
-// held lists the leases of a group on a topic.
-func (s *Service) held(ctx context.Context, g *group, topic uuid.ID, limit int32) (held []private.HeldRange, more bool, err error) {
+// held lists the leases of a group on a topic: of all partitions (-1), or of one from an offset on.
+func (s *Service) held(ctx context.Context, g *group, topic uuid.ID, partition int32, from int64, limit int32) (held []private.HeldRange, more bool, err error) {
 	err = patiently(ctx, patience, func() error {
-		resp, err := ask[*private.ListLeasesResponse](ctx, s, &private.ListLeasesRequest{Group: g.share, TopicID: topic, Partition: -1, Limit: limit})
+		resp, err := ask[*private.ListLeasesResponse](ctx, s, &private.ListLeasesRequest{Group: g.share, TopicID: topic, Partition: partition, From: from, Limit: limit})
 		if err != nil {
 			return err
 		}
@@ -127,11 +127,17 @@ func (s *Service) settleLease(ctx context.Context, project, id, name string, f F
 	case topic.IsZero():
 		return noHandle()
 	}
-	err = s.force(ctx, g, topic, []private.SettledLease{{
-		Partition: f.Partition, Force: true, Records: []private.SettledRecord{{Offset: f.Offset, Action: action}},
-	}})
-	if isRefusal(err, kerr.InvalidRecordState) || isRefusal(err, kerr.UnknownTopicOrPartition) {
-		return noHandle()
+	held, _, err := s.held(ctx, g, topic, f.Partition, f.Offset, 1)
+	if err == nil && (len(held) == 0 || held[0].First > f.Offset) {
+		return noHandle() // settling what is settled already would be no error
+	}
+	if err == nil {
+		err = s.force(ctx, g, topic, []private.SettledLease{{
+			Partition: f.Partition, Force: true, Records: []private.SettledRecord{{Offset: f.Offset, Action: action}},
+		}})
+	}
+	if isRefusal(err, kerr.InvalidRecordState) || isRefusal(err, kerr.InvalidRequest) || isRefusal(err, kerr.UnknownTopicOrPartition) {
+		return noHandle() // held by nobody, beyond what was ever handed out, in no partition
 	}
 	return err
 }
@@ -167,7 +173,7 @@ func (s *Service) dropLeases(ctx context.Context, q *queue, g *group) error {
 func (s *Service) dropLeasesOf(ctx context.Context, g *group, topic uuid.ID) error {
 	const atOnce, mostRounds, mostRecords = 1000, 1000, 10_000
 	for range mostRounds {
-		held, _, err := s.held(ctx, g, topic, atOnce)
+		held, _, err := s.held(ctx, g, topic, -1, 0, atOnce)
 		if err != nil {
 			return err
 		}
