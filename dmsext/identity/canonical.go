@@ -25,11 +25,12 @@ import (
 //	<SHA-256 of the body in hexadecimal>
 
 // variant is how a client deviates from the canonical request that the others make. None of them leaves a part of the request
-// unsigned.
+// unsigned but the port that it was sent to.
 type variant struct {
 	byEncoded  bool // the query is sorted after it was encoded
 	ignoreCase bool // the query is sorted without regard to case, white space in header values is squeezed (golangsdk)
 	asPayload  bool // the query stands in the body's place (golangsdk: POST without a body)
+	bareHost   bool // host is signed without its port (openstack4j, whose Java sends it all the same unless told in time)
 }
 
 const (
@@ -51,6 +52,7 @@ type canonical struct {
 	query   []pair // in the order received
 	names   []string
 	values  []string // of the signed headers, trimmed
+	bare    string   // the host without its port, for variant.bareHost; "" when it has none
 	payload string   // hash of the body
 	form    string   // hash of the query as a form, for variant.asPayload
 }
@@ -64,6 +66,9 @@ func newCanonical(r *http.Request, body []byte, a *authorization) (*canonical, e
 			return nil, fmt.Errorf("%w: signed header %s is not there", errUnsigned, clip(name))
 		}
 		c.values[i] = value
+		if name == "host" {
+			c.bare = withoutPort(value)
+		}
 	}
 	var err error
 	if c.query, err = parseQuery(r.URL.RawQuery); err != nil {
@@ -95,6 +100,18 @@ func headerValue(r *http.Request, name string) (string, bool) {
 		trimmed[i] = strings.TrimSpace(v)
 	}
 	return strings.Join(trimmed, ","), len(values) > 0
+}
+
+// withoutPort is a host without the port behind it; "" when there is none.
+func withoutPort(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 {
+		return ""
+	}
+	if _, err := strconv.ParseUint(host[i+1:], 10, 16); err != nil {
+		return ""
+	}
+	return host[:i]
 }
 
 // payloadHash is the last line: the hash of the body, or what the client gives for it when that is true. A body that is JSON
@@ -160,7 +177,7 @@ func formEncoded(pairs []pair) string {
 // variants lists the ways in which a client that signs in that format may have made this canonical request; the first is how
 // most do. The others are there only when they make a difference.
 func (c *canonical) variants(f format) []variant {
-	all := make([]variant, 1, 4)
+	all := make([]variant, 1, 5)
 	if strings.Contains(c.encodedQuery(variant{}), "%") {
 		all = append(all, variant{byEncoded: true})
 	}
@@ -170,6 +187,9 @@ func (c *canonical) variants(f format) []variant {
 	// golangsdk signs one value of a repeated key only. Such a query is not accepted from it: the others would be unsigned.
 	if !c.repeats() {
 		all = append(all, variant{byEncoded: true, ignoreCase: true})
+	}
+	if c.bare != "" {
+		all = append(all, variant{bareHost: true})
 	}
 	if c.form != "" {
 		all = append(all, variant{ignoreCase: true, asPayload: true})
@@ -198,6 +218,9 @@ func (c *canonical) appendTo(b []byte, v variant) []byte {
 		value := c.values[i]
 		if v.ignoreCase {
 			value = strings.Join(strings.Fields(value), " ")
+		}
+		if v.bareHost && name == "host" {
+			value = c.bare
 		}
 		b = append(append(b, name...), ':')
 		b = append(append(b, value...), '\n')
