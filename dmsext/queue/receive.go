@@ -24,47 +24,74 @@ func (s *Service) Receive(ctx context.Context, project, id, group string, r Rece
 	return out, s.told(err)
 }
 
+// receiving is one retrieval on its way.
+type receiving struct {
+	begin, until time.Time
+	queue        *queue
+	keys         *keys
+	handle       handle
+	group        *group
+	req          *private.LeaseRequest
+}
+
+// receive waits in lease. What comes before and after is in functions of its own, so that the stack of a goroutine that waits,
+// of which there may be 10,000, stays small.
 func (s *Service) receive(ctx context.Context, project, id, name string, r *Receive) ([]Received, error) {
-	begin := time.Now()
-	until := begin.Add(r.Wait)
+	x, err := s.begin(ctx, project, id, name, r)
+	if err != nil || x.req.TopicID.IsZero() {
+		return []Received{}, err
+	}
+	resp, err := s.lease(ctx, x.queue, x.group, x.req, x.until)
+	if err != nil {
+		return nil, err
+	}
+	return s.came(ctx, project, x, resp)
+}
+
+// begin looks up and checks what a retrieval needs; no topic in its request: there were no dead letters until its time was up.
+//
+//go:noinline
+func (s *Service) begin(ctx context.Context, project, id, name string, r *Receive) (*receiving, error) {
+	x := &receiving{begin: time.Now()}
+	x.until = x.begin.Add(r.Wait)
 	if err := checkReceive(r); err != nil {
 		return nil, err
 	}
-	q, g, err := s.findGroup(ctx, project, id, name)
-	if err != nil {
+	var err error
+	if x.queue, x.group, err = s.findGroup(ctx, project, id, name); err != nil {
 		return nil, err
 	}
-	if q.Mode.Kafka() && (r.DeadLetters || len(r.Labels) > 0) {
+	if x.queue.Mode.Kafka() && (r.DeadLetters || len(r.Labels) > 0) {
 		return nil, badf(CodeConsume, "Failed to consume messages due to: a Kafka queue has neither dead letters nor tags.")
 	}
-	k, err := s.handleKeys(ctx)
-	if err != nil {
+	if x.keys, err = s.handleKeys(ctx); err != nil {
 		return nil, err
 	}
-	req, err := s.leaseRequest(ctx, q, g, r, until)
-	if err != nil {
+	if x.req, err = s.leaseRequest(ctx, x.queue, x.group, r, x.until); err != nil {
 		return nil, err
 	}
-	if req.TopicID.IsZero() {
-		return []Received{}, nil
+	x.handle = handle{deadLetter: r.DeadLetters, queue: x.queue.key, group: x.group.key, holder: newHolder()}
+	x.req.Holder = x.handle.holder.text()
+	return x, nil
+}
+
+// came makes messages of what was leased.
+//
+//go:noinline
+func (s *Service) came(ctx context.Context, project string, x *receiving, resp *private.LeaseResponse) ([]Received, error) {
+	if len(resp.Records) > 0 && time.Since(x.begin) > staleAfter {
+		if _, _, err := s.findGroup(ctx, project, x.queue.id, x.group.ID); err != nil { // it may have been deleted while this waited
+			return nil, err
+		}
 	}
-	h := handle{deadLetter: r.DeadLetters, queue: q.key, group: g.key, holder: newHolder()}
-	req.Holder = h.holder.text()
-	resp, err := s.lease(ctx, q, g, req, until)
-	if err == nil && len(resp.Records) > 0 && time.Since(begin) > staleAfter {
-		_, _, err = s.findGroup(ctx, project, id, name) // it may have been deleted while this waited
-	}
-	if err != nil {
-		return nil, err
-	}
-	key := k.signing(s.now())
+	key := x.keys.signing(s.now())
 	out := make([]Received, len(resp.Records))
 	for i := range resp.Records {
 		rec := &resp.Records[i]
-		out[i] = received(q, resp.Partition, rec)
+		out[i] = received(x.queue, resp.Partition, rec)
 		out[i].Produced = time.UnixMilli(rec.Timestamp)
-		h.partition, h.offset, h.delivery = resp.Partition, rec.Offset, rec.Deliveries
-		out[i].Handle = h.text(project, key)
+		x.handle.partition, x.handle.offset, x.handle.delivery = resp.Partition, rec.Offset, rec.Deliveries
+		out[i].Handle = x.handle.text(project, key)
 	}
 	return out, nil
 }
