@@ -115,7 +115,7 @@ func (s site) dump(t *testing.T, dir string, args []string, endings ...string) s
 		files = append(files, found...)
 	}
 	require.NotEmpty(t, files, "%s has no %v", dir, endings)
-	out, err := s.try(t, "", "kafka-dump-log", append(args, "--files", strings.Join(files, ","))...)
+	out, err := s.Try(t, "", "kafka-dump-log", append(args, "--files", strings.Join(files, ","))...)
 	require.NoError(t, err)
 	for _, bad := range []string{"Mismatch", "isvalid: false", "Could not dump", "Found "} {
 		require.NotContains(t, out, bad, "%v of %s:\n%.3000s", endings, dir, out)

@@ -16,7 +16,7 @@ import (
 func TestConsole(t *testing.T) {
 	s := newSite(t)
 	read := func(t *testing.T, topic string, n int, args ...string) []string {
-		out := s.run(t, "kafka-console-consumer", append([]string{"--topic", topic, "--max-messages", fmt.Sprint(n), "--timeout-ms", "30000",
+		out := s.Run(t, "kafka-console-consumer", append([]string{"--topic", topic, "--max-messages", fmt.Sprint(n), "--timeout-ms", "30000",
 			"--formatter-property", "print.headers=true", "--formatter-property", "print.key=true",
 			"--formatter-property", "null.literal=NULL", "--formatter-property", "key.separator=|", "--formatter-property", "headers.separator=;"}, args...)...)
 		return strings.Split(strings.TrimRight(out, "\n"), "\n")
@@ -28,7 +28,7 @@ func TestConsole(t *testing.T) {
 		t.Run(codec, func(t *testing.T) {
 			topic := "console-" + codec
 			s.Topic(t, topic, 1)
-			s.feed(t, strings.Join(lines, "\n")+"\n", "kafka-console-producer", "--topic", topic, "--compression-codec", codec,
+			s.Feed(t, strings.Join(lines, "\n")+"\n", "kafka-console-producer", "--topic", topic, "--compression-codec", codec,
 				"--reader-property", "parse.headers=true", "--reader-property", "parse.key=true", "--reader-property", "null.marker=NULL",
 				"--reader-property", "headers.delimiter=|", "--reader-property", "key.separator=|")
 			require.Equal(t, want, read(t, topic, len(want), "--from-beginning"))
@@ -47,18 +47,18 @@ func TestConsole(t *testing.T) {
 
 // groups looks at a group that read five records of a topic to their end.
 func (s site) groups(t *testing.T, group, topic string) {
-	require.Contains(t, strings.Fields(s.run(t, "kafka-consumer-groups", "--list")), group)
+	require.Contains(t, strings.Fields(s.Run(t, "kafka-consumer-groups", "--list")), group)
 	lag := func(current, end, lag int) {
 		t.Helper()
-		out := s.run(t, "kafka-consumer-groups", "--describe", "--group", group)
+		out := s.Run(t, "kafka-consumer-groups", "--describe", "--group", group)
 		require.Regexp(t, fmt.Sprintf(`%s\s+%s\s+0\s+%d\s+%d\s+%d\s`, group, topic, current, end, lag), out)
 	}
 	lag(5, 5, 0)
-	require.Regexp(t, `Empty\s+0`, s.run(t, "kafka-consumer-groups", "--describe", "--group", group, "--state"))
-	s.run(t, "kafka-consumer-groups", "--describe", "--group", group, "--members")
-	s.run(t, "kafka-consumer-groups", "--reset-offsets", "--group", group, "--topic", topic, "--to-offset", "1", "--execute")
+	require.Regexp(t, `Empty\s+0`, s.Run(t, "kafka-consumer-groups", "--describe", "--group", group, "--state"))
+	s.Run(t, "kafka-consumer-groups", "--describe", "--group", group, "--members")
+	s.Run(t, "kafka-consumer-groups", "--reset-offsets", "--group", group, "--topic", topic, "--to-offset", "1", "--execute")
 	lag(1, 5, 4)
-	s.run(t, "kafka-consumer-groups", "--reset-offsets", "--group", group, "--all-topics", "--to-latest", "--execute")
+	s.Run(t, "kafka-consumer-groups", "--reset-offsets", "--group", group, "--all-topics", "--to-latest", "--execute")
 	lag(5, 5, 0)
 }
 
@@ -68,12 +68,12 @@ const million = 1_000_000
 func TestPerformanceToolsMoveAMillionRecords(t *testing.T) {
 	s := newSite(t)
 	s.Topic(t, "perf", 3)
-	out := s.run(t, "kafka-producer-perf-test", "--topic", "perf", "--num-records", fmt.Sprint(million), "--record-size", "100", "--throughput", "-1",
+	out := s.Run(t, "kafka-producer-perf-test", "--topic", "perf", "--num-records", fmt.Sprint(million), "--record-size", "100", "--throughput", "-1",
 		"--command-property", "acks=all", "compression.type=lz4", "linger.ms=5")
 	summary := regexp.MustCompile(`(?m)^1000000 records sent, .*$`).FindString(out)
 	require.NotEmpty(t, summary, out)
 	t.Log(summary)
-	out = s.run(t, "kafka-consumer-perf-test", "--topic", "perf", "--num-records", fmt.Sprint(million), "--timeout", "60000")
+	out = s.Run(t, "kafka-consumer-perf-test", "--topic", "perf", "--num-records", fmt.Sprint(million), "--timeout", "60000")
 	last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
 	require.GreaterOrEqual(t, field(t, last, 4), float64(million), out)
 	t.Log(strings.TrimSpace(last))
@@ -110,7 +110,7 @@ func TestVerifiableClients(t *testing.T) {
 	const total, partitions = 20_000, 4
 	s.Topic(t, "verified", partitions)
 	acked := map[string]bool{}
-	for line := range strings.Lines(s.run(t, "kafka-verifiable-producer", "--topic", "verified", "--max-messages", fmt.Sprint(total), "--acks", "-1", "--repeating-keys", "100")) {
+	for line := range strings.Lines(s.Run(t, "kafka-verifiable-producer", "--topic", "verified", "--max-messages", fmt.Sprint(total), "--acks", "-1", "--repeating-keys", "100")) {
 		e := parse(t, line)
 		switch e.Name {
 		case "producer_send_success":
@@ -134,7 +134,7 @@ func TestVerifiableClients(t *testing.T) {
 		first.until(func(event) bool { return first.read+second.read >= total })
 	}
 	first.stop()
-	require.Regexp(t, `(?s)(verified\s+\d\s+\d+\s+\d+\s+0\s.*){4}`, s.run(t, "kafka-consumer-groups", "--describe", "--group", "verifiers"))
+	require.Regexp(t, `(?s)(verified\s+\d\s+\d+\s+\d+\s+0\s.*){4}`, s.Run(t, "kafka-consumer-groups", "--describe", "--group", "verifiers"))
 }
 
 // member is a verifiable consumer that runs.
@@ -147,7 +147,7 @@ type member struct {
 }
 
 func (s site) member(t *testing.T) *member {
-	cmd := s.command(t, "kafka-verifiable-consumer", "--bootstrap-server", s.Addr, "--topic", "verified", "--group-id", "verifiers", "--enable-autocommit")
+	cmd := s.Command(t, "kafka-verifiable-consumer", "--bootstrap-server", s.Addr, "--topic", "verified", "--group-id", "verifiers", "--enable-autocommit")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -64,6 +64,11 @@ func Start(t testing.TB, settings ...string) *Broker {
 	}
 }
 
+// IsKafka tells that the broker under test is an Apache Kafka which Start started.
+func IsKafka() bool {
+	return os.Getenv("CONFORM_BOOTSTRAP") == "" && os.Getenv("CONFORM_TARGET") == "kafka"
+}
+
 // Stop ends the broker cleanly, so that its files can be looked at; a test that needs
 // that is skipped against a broker which is not ours to stop.
 func (b *Broker) Stop(t testing.TB) {
