@@ -2,11 +2,13 @@ package delay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
@@ -211,7 +213,8 @@ func (m *machine) dropAll(v runtime.View, id uuid.ID) runtime.Outcome {
 	}}
 }
 
-// Count is how many messages wait for the partitions of a topic that has so many.
+// Count is how many messages wait for the partitions of a topic that has so many. Errors wrap COORDINATOR_LOAD_IN_PROGRESS or
+// NOT_COORDINATOR while a shard is not there.
 func (s *Service) Count(topic uuid.ID, partitions int32) (n int64, err error) {
 	for p := range partitions {
 		t := Target{topic, p}
@@ -225,10 +228,21 @@ func (s *Service) Count(topic uuid.ID, partitions int32) (n int64, err error) {
 			return err
 		})
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("counting what waits: %w", refusal(err))
 		}
 	}
 	return n, nil
+}
+
+// refusal is an error with what it is for those who do not know the runtime's: a shard that starts is worth another try.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, runtime.ErrLoading), errors.Is(err, runtime.ErrBusy):
+		return fmt.Errorf("%w: %w", kerr.CoordinatorLoadInProgress, err)
+	case errors.Is(err, runtime.ErrNotCoordinator):
+		return fmt.Errorf("%w: %w", kerr.NotCoordinator, err)
+	}
+	return err
 }
 
 // find is a target's partition on this broker.
