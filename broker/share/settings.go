@@ -5,7 +5,6 @@ import (
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/broker/share/window"
-	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/config"
 	"github.com/tidemark-mq/tidemark/protocol/private"
 )
@@ -15,8 +14,8 @@ type settings struct {
 	config.ShareSettings
 	limits window.Limits
 
-	image  *cluster.Image // a recent one that they hold for
-	layers config.Layers  // what they were made from
+	revision int64         // of a recent image that they hold for; the image itself would keep thousands of old ones alive
+	layers   config.Layers // what they were made from
 }
 
 // shareVersionDeadLetters is the level of the feature share.version that has dead letters (KIP-1191).
@@ -29,12 +28,12 @@ func (e *Engine) settings(group string, last *settings) *settings {
 	if newest := e.newest.Load(); newest != nil && newest.Revision > image.Revision {
 		image = newest
 	}
-	if last != nil && last.image == image {
+	if last != nil && last.revision == image.Revision {
 		return last
 	}
 	l := replica.Layers(image, e.o.BrokerID, e.o.Start, "")
 	l.Own = image.Config("group", group)
-	s := &settings{image: image, layers: l}
+	s := &settings{revision: image.Revision, layers: l}
 	if last != nil && maps.Equal(l.Own, last.layers.Own) && maps.Equal(l.OneBroker, last.layers.OneBroker) && maps.Equal(l.AllBrokers, last.layers.AllBrokers) {
 		s.ShareSettings, s.limits = last.ShareSettings, last.limits
 		return s
