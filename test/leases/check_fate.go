@@ -188,16 +188,13 @@ func (g *reading) atLimit(m *message) bool {
 	if g.FailureLimit == 0 {
 		return false
 	}
-	failed := 0
+	failed, told := 0, time.Time{}
 	for i, t := range m.takes {
 		if t.Failures >= 0 {
-			failed = t.Failures
+			failed, told = t.Failures, t.Granted.From
 		}
 		_, most := g.failures(m, i)
 		failed += most
 	}
-	if n := len(m.takes); n > 0 {
-		return failed+g.losses(m.takes[n-1].Granted.From, time.Unix(1<<40, 0)) >= g.FailureLimit
-	}
-	return len(g.lost) >= g.FailureLimit
+	return failed+g.losses(told, time.Unix(1<<40, 0)) >= g.FailureLimit
 }

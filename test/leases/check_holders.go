@@ -22,25 +22,35 @@ func (m *message) about(i int) []said {
 	return out
 }
 
-// until is when a take's lease ends, as of a time: renewals that left before it count.
+// until is when a take's lease ends, as of a time: renewals that left before it count. At Kafka's door a renewal that comes too late
+// is answered well and changes nothing, if all up to the record is settled.
 func (m *message) until(i int, at time.Time) Span {
 	u := m.takes[i].Until
 	for _, s := range m.about(i) {
-		if s.Action != Renew || s.Outcome == Refused || s.Request.From.After(at) {
+		if s.Action != Renew || s.Outcome == Refused || s.Request.From.After(at) || s.Door == Kafka && s.Request.From.After(u.To.Add(skewed)) {
 			continue
 		}
-		if s.Outcome == Done && !s.Request.To.After(at) {
-			u = s.Until
+		if s.Outcome == Done && !s.Request.To.After(at) && (s.Door == HTTP || s.Request.To.Before(u.From)) {
+			u = s.Settle.Until
 			continue
 		}
-		if s.Settle.Until.From.Before(u.From) {
-			u.From = s.Settle.Until.From
-		}
-		if s.Settle.Until.To.After(u.To) {
-			u.To = s.Settle.Until.To
-		}
+		u = Span{earlier(u.From, s.Settle.Until.From), later(u.To, s.Settle.Until.To)}
 	}
 	return u
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // holds tells whether a take's lease certainly runs at a time: nothing that may have ended it happened until then.

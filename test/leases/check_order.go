@@ -87,7 +87,7 @@ func (g *reading) count(n Count) {
 		dead := slices.ContainsFunc(m.copies, func(d DeadLetter) bool { return !d.At.After(n.At) })
 		switch {
 		case dead:
-			copied.add(true, true)
+			copied.add(slices.ContainsFunc(m.copies, func(d DeadLetter) bool { return d.At.Before(n.At.Add(-slack)) }), true)
 		case certain:
 			accepted.add(true, true)
 		default:

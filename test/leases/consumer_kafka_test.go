@@ -192,7 +192,7 @@ func (m *member) fetch(rnd *rand.Rand) {
 		m.lost()
 		return
 	}
-	codes := map[int32]int16{}
+	codes, failed := map[int32]int16{}, false
 	t := Take{Group: m.g.Name, Holder: m.id, Door: Kafka, Request: request}
 	// The answer leaves when the records are granted, and time is virtual.
 	t.Granted = Span{later(from, request.To.Add(-time.Millisecond)), request.To}
@@ -201,6 +201,7 @@ func (m *member) fetch(rnd *rand.Rand) {
 	for _, rt := range resp.Topics {
 		for _, p := range rt.Partitions {
 			codes[p.Partition] = p.AcknowledgeErrorCode
+			failed = failed || p.ErrorCode != 0
 			t.Records = append(t.Records, acquired(m.w, p)...)
 		}
 	}
@@ -212,6 +213,9 @@ func (m *member) fetch(rnd *rand.Rand) {
 		return outcomeOf(code)
 	})
 	m.w.rec.Take(t)
+	if failed || m.w.broken(m.life) {
+		m.w.rec.Lost(Lost{Group: m.g.Name, Request: request, Until: request.To.Add(m.g.lock + skewed)})
+	}
 	for _, r := range t.Records { // in place of an older delivery
 		m.acquires = slices.DeleteFunc(m.acquires, func(o Taken) bool { return o.Place == r.Place })
 		m.acquires = append(m.acquires, r)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/tidemark-mq/tidemark/coordinator/config"
 	"github.com/tidemark-mq/tidemark/protocol/private"
-	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
 var (
@@ -68,8 +67,14 @@ func history(t *testing.T, seed uint64) {
 	}
 	time.Sleep(time.Duration(rnd.IntN(4000)) * time.Millisecond)
 	w.quiet()
+	w.count()                   // brings windows into use that were not since a restart, and ends what has run out
 	time.Sleep(2 * time.Second) // dead letters on their way
 	w.noteCounts(w.count())
+	if *verbose {
+		for _, g := range w.groups {
+			t.Logf("%v group %s: %s", clock(time.Now()), g.Name, w.held(g))
+		}
+	}
 	w.resume()
 	time.Sleep(time.Duration(rnd.IntN(4000)) * time.Millisecond)
 	w.stopped.Store(true)
@@ -125,13 +130,7 @@ func (w *world) disturb() {
 	case 1:
 		w.crash() // out of nothing
 	default:
-		w.disk.CutAt(w.disk.Ops()+1+w.rnd.Int64N(40), vfs.When(w.rnd.IntN(2)))
-		for range 50 {
-			if w.disk.IsCut() {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+		w.untilCut(1+w.rnd.Int64N(40), time.Second)
 		w.crash()
 	}
 }

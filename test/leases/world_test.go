@@ -39,6 +39,7 @@ type world struct {
 	mu      sync.Mutex
 	life    *life         // guarded by mu; nil between two lives
 	changed chan struct{} // guarded by mu; closed when there is another life
+	cut     chan struct{} // hears that the disk was cut
 
 	active  atomic.Int32 // actors in a step
 	paused  atomic.Bool
@@ -57,7 +58,7 @@ type consumed struct {
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
-	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), log: zap.NewNop(), disk: vfs.NewCrash(seed), metadata: cluster.NewMemory(), changed: make(chan struct{})}
+	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), log: zap.NewNop(), disk: vfs.NewCrash(seed), metadata: cluster.NewMemory(), changed: make(chan struct{}), cut: make(chan struct{}, 1)}
 	if *verbose {
 		w.log = zaptest.NewLogger(t)
 	}
@@ -67,7 +68,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 
 // start begins a life.
 func (w *world) start() error {
-	l, err := begin(w.disk, w.metadata, w.log)
+	l, err := begin(watched{w.disk, w.cut}, w.metadata, w.log)
 	if err != nil {
 		_ = l.stop(false)
 		return err
@@ -118,7 +119,7 @@ func (w *world) restart() {
 // load and windows are read.
 func (w *world) crash() {
 	w.t.Helper()
-	for again := true; again; again = w.rnd.IntN(4) == 0 {
+	for again := true; again; {
 		l := w.takeLife()
 		w.disk.Cut()
 		next := w.left()
@@ -126,14 +127,25 @@ func (w *world) crash() {
 		w.rec.Death(time.Now())
 		w.disk = next
 		require.NoError(w.t, w.start())
-		w.disk.CutAt(w.disk.Ops()+1+w.rnd.Int64N(10), vfs.When(w.rnd.IntN(2)))
-		time.Sleep(time.Duration(w.rnd.IntN(300)) * time.Millisecond)
+		again = w.rnd.IntN(2) == 0 && w.untilCut(1+w.rnd.Int64N(30), time.Duration(w.rnd.IntN(300))*time.Millisecond)
 	}
-	if w.disk.IsCut() {
-		w.crash()
-		return
+}
+
+// untilCut has the disk cut at one of its next sync points, and waits for that; false: there were not so many in that time. No time
+// passes after the cut: some of what works on a disk that has failed tries again and again at once.
+func (w *world) untilCut(after int64, limit time.Duration) bool {
+	select {
+	case <-w.cut:
+	default:
 	}
-	w.disk.CutAt(0, vfs.BeforeSync)
+	w.disk.CutAt(w.disk.Ops()+after, vfs.When(w.rnd.IntN(2)))
+	select {
+	case <-w.cut:
+		return true
+	case <-time.After(limit):
+		w.disk.CutAt(0, vfs.BeforeSync)
+		return w.disk.IsCut()
+	}
 }
 
 // left is what there is of the disk after a crash.
@@ -255,6 +267,23 @@ func (w *world) count() *private.CountQueueResponse {
 		return err
 	})
 	return resp
+}
+
+// broken tells whether a life's disk is gone, or it is over.
+func (w *world) broken(l *life) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.life != l || w.disk.IsCut()
+}
+
+// held is what the broker lists of a group, for people.
+func (w *world) held(g *consumed) string {
+	l := w.current()
+	resp, err := ask[*private.ListLeasesResponse](l.ctx, l, private.Principal, &private.ListLeasesRequest{Group: g.Name, TopicID: w.topic.ID, Partition: -1})
+	if err != nil {
+		return brief(err)
+	}
+	return fmt.Sprintf("%+v", resp.Leases)
 }
 
 func (w *world) noteCounts(resp *private.CountQueueResponse) {
