@@ -42,7 +42,8 @@ const (
 
 // Authenticate tells who a request is from, or why it is refused. body is what was received, to the byte; r is as it was
 // received: neither its URL nor its headers changed. While there is no user and only this machine reaches the listener (or it
-// was started with --insecure), requests need no credentials, and any that they bring are not looked at.
+// was started with --insecure), requests need no credentials, and any that they bring are not looked at; but pages in a browser
+// on this machine are kept out.
 func (s *Service) Authenticate(r *http.Request, body []byte) (Caller, *AuthError) {
 	c, refused := s.credentials(r, body)
 	if refused == nil || refused.err != nil {
@@ -56,6 +57,9 @@ func (s *Service) Authenticate(r *http.Request, body []byte) (Caller, *AuthError
 		return Caller{}, refused
 	case foreignPage(r):
 		return Caller{}, &AuthError{Status: http.StatusForbidden, Code: CodeDenied, Message: "A browser sent this for a page of another origin."}
+	case s.loopback && !s.named(r.Host):
+		return Caller{}, &AuthError{Status: http.StatusForbidden, Code: CodeDenied,
+			Message: "As long as there is no user, requests must be sent to localhost, to an IP address or to the host of --http-url, not to " + clip(hostName(r.Host)) + "."}
 	}
 	return Caller{Any: true}, nil
 }

@@ -243,13 +243,8 @@ func local(r *http.Request) bool {
 			return false
 		}
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	named := strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")) != nil
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil || !named {
+	if err != nil || !isAddress(hostName(r.Host)) {
 		return false
 	}
 	ip := net.ParseIP(from)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -109,4 +110,27 @@ var crossOrigin = http.NewCrossOriginProtection()
 // page would lack. Reading counts too: to retrieve messages is a GET.
 func foreignPage(r *http.Request) bool {
 	return crossOrigin.Check(r) != nil || r.Header.Get("Sec-Fetch-Site") == "cross-site"
+}
+
+// hostName is the host that a request names, without a port and brackets.
+func hostName(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.Trim(host, "[]")
+}
+
+// isAddress tells whether a host is one that nobody else's name server has led a browser to.
+func isAddress(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil
+}
+
+// named tells whether a request was sent to this listener by a name of its own. A page whose host name was made to point here
+// (DNS rebinding) is of one origin with it, and only the name that its requests bear tells them apart. Browsers always send one.
+func (s *Service) named(host string) bool {
+	if host == "" || isAddress(hostName(host)) {
+		return true
+	}
+	u, err := url.Parse(s.url)
+	return err == nil && u.Hostname() != "" && strings.EqualFold(u.Hostname(), hostName(host))
 }

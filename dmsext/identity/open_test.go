@@ -12,14 +12,17 @@ import (
 )
 
 func TestWithoutUsersOnLoopbackAnythingGoes(t *testing.T) {
-	plain := func() *http.Request { return httptest.NewRequest("GET", queues, nil) }
+	plain := func() *http.Request { return sentTo("localhost:9080", "GET", queues) }
 	withToken := plain()
 	withToken.Header.Set("X-Auth-Token", "whatever")
-	foreign := httptest.NewRequest("POST", queues, nil)
+	foreign := sentTo("localhost:9080", "POST", queues)
 	foreign.Header.Set("Origin", "http://evil.example.test")
 
+	signed := defaultClient(formatAccess).get(queues)
+	signed.Host = "localhost:9080"
+
 	w := newWorld(t)
-	for _, r := range []*http.Request{plain(), withToken, defaultClient(formatAccess).get(queues)} {
+	for _, r := range []*http.Request{plain(), withToken, signed} {
 		caller, refused := w.Authenticate(r, nil)
 		require.Nil(t, refused)
 		require.Equal(t, Caller{Any: true}, caller)
@@ -31,9 +34,11 @@ func TestWithoutUsersOnLoopbackAnythingGoes(t *testing.T) {
 		_, refused := w.Authenticate(r, nil)
 		require.NotNil(t, refused, "a page of another origin in a browser on this machine")
 		require.Equal(t, 403, refused.Status)
+		require.Contains(t, refused.Message, "origin")
 	}
-	require.Equal(t, 200, w.call(t, "GET", "/v3/projects", "", "").Code)
-	require.Equal(t, 200, w.call(t, "GET", "/v3/users", "", "").Code)
+	for _, path := range []string{"/v3/projects", "/v3/users"} {
+		require.Equal(t, 200, w.do(t, sentTo("localhost:9080", "GET", path)).Code)
+	}
 
 	_, err := w.CreateUser(t.Context(), NewUser{Name: "first", Password: "12345678"})
 	require.NoError(t, err)
@@ -46,6 +51,36 @@ func TestWithoutUsersOnLoopbackAnythingGoes(t *testing.T) {
 	require.NoError(t, w.DeleteUser(t.Context(), "first"))
 	_, refused := w.Authenticate(plain(), nil)
 	require.Nil(t, refused)
+}
+
+// sentTo is a request to a host.
+func sentTo(host, method, path string) *http.Request {
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = host
+	return r
+}
+
+func TestInOpenModeNoHostNameOfSomebodyElseIsTheListener(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"127.0.0.1:9080": true, "127.0.0.1": true, "[::1]:9080": true, "[::1]": true, "localhost:9080": true, "LocalHost": true, "": true,
+		"queues.example.test:9080": true, "queues.example.test": true, "Queues.Example.Test": true, // of PublicURL
+		"evil.example.test:9080": false, "evil.example.test": false, "localhost.evil.example.test": false, "127.0.0.1.evil.example.test:9080": false,
+		"xqueues.example.test": false, "127.0.0.1@evil.example.test": false,
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			w := newWorld(t)
+			_, refused := w.Authenticate(sentTo(host, method, queues), nil)
+			require.Equal(t, ok, refused == nil, "%s to %q", method, host)
+			if !ok {
+				require.Equal(t, http.StatusForbidden, refused.Status)
+				require.Equal(t, CodeDenied, refused.Code)
+				require.Equal(t, 403, w.do(t, sentTo(host, "GET", "/v3/users")).Code, "the directory of users")
+			}
+			w = newWorld(t, func(o *Options) { o.Loopback, o.Insecure = false, true })
+			_, refused = w.Authenticate(sentTo(host, method, queues), nil)
+			require.Nil(t, refused, "beyond this machine, with --insecure, names are not known")
+		}
+	}
 }
 
 func TestOpenModeBeyondLoopbackHasToBeSaid(t *testing.T) {
@@ -70,7 +105,7 @@ func TestOpenModeBeyondLoopbackHasToBeSaid(t *testing.T) {
 		} else {
 			require.ErrorIs(t, err, ErrOpen, "%+v", c)
 		}
-		_, refused := w.Authenticate(httptest.NewRequest("GET", queues, nil), nil)
+		_, refused := w.Authenticate(sentTo("localhost", "GET", queues), nil)
 		require.Equal(t, c.open, refused == nil, "%+v", c)
 	}
 	for host, want := range map[string]bool{"127.0.0.1": true, "127.8.8.8": true, "::1": true, "[::1]": true, "localhost": true, "": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "example.test": false, "::ffff:127.0.0.1": true} {
