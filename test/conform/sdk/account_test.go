@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ var ran struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	slices.Sort(ran.names)
 	fmt.Printf("SDKs that ran: %s\n", strings.Join(ran.names, "; "))
 	os.Exit(code)
 }
