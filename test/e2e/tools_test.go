@@ -90,11 +90,11 @@ func TestBenchCommands(t *testing.T) {
 
 func TestHelpNamesEverySetting(t *testing.T) {
 	out := run(t, "serve", "--help")
-	for _, flag := range []string{"--config", "--data-dir", "--listen", "--advertise", "--admin-listen", "--broker-id", "--rack", "--etcd", "--set", "--insecure", "--log-level", "--log-format"} {
+	for _, flag := range []string{"--config", "--data-dir", "--listen", "--advertise", "--admin-listen", "--http-listen", "--http-url", "--region", "--queue-quota", "--group-quota", "--queue-partitions", "--broker-id", "--rack", "--etcd", "--set", "--insecure", "--log-level", "--log-format"} {
 		require.Contains(t, out, flag)
 	}
 	out = run(t, "--help")
-	for _, sub := range []string{"serve", "topic", "dump", "bench"} {
+	for _, sub := range []string{"serve", "topic", "queue", "project", "user", "access-key", "dump", "bench"} {
 		require.Contains(t, out, sub)
 	}
 }
