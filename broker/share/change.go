@@ -79,17 +79,54 @@ func (p *partition) sendLocked(c *window.Change, done func(error)) {
 // writeLocked counts a change as on the way and says how it is written.
 func (p *partition) writeLocked(c *window.Change) *share.Write {
 	p.mu.writes++
+	p.mu.unsent++
 	return &share.Write{Key: p.key, StateEpoch: p.mu.stateEpoch, LeaderEpoch: p.epoch, Start: c.Start, Batches: c.Batches, Add: c.Add}
 }
 
 // send writes a change that writeLocked has counted.
 func (p *partition) send(c *window.Change, w *share.Write, done func(error)) {
-	p.e.enterLate()
-	p.e.o.State.Write(w, func(err error) {
-		defer p.e.leave()
+	p.handOver(w, func(err error) {
 		p.written(c, err)
 		done(err)
 	})
+}
+
+// handOver gives a write that was counted to the state. No other window over it is loaded before it has it: that one would not know.
+func (p *partition) handOver(w *share.Write, done func(error)) {
+	p.e.enterLate()
+	p.e.enterLate()
+	p.e.o.State.Write(w, func(err error) {
+		defer p.e.leave()
+		done(err)
+	})
+	p.mu.Lock()
+	p.sentLocked()
+	p.e.leave()
+}
+
+// sentLocked counts a change as handed to the state, or taken back, and unlocks the partition.
+func (p *partition) sentLocked() {
+	var sent []func()
+	if p.mu.unsent--; p.mu.unsent == 0 && p.mu.why != nil {
+		p.e.left(p)
+		sent, p.mu.sent = p.mu.sent, nil
+	}
+	p.mu.Unlock()
+	for _, fn := range sent {
+		fn()
+	}
+}
+
+// whenSent calls fn when a partition that is over has handed all its changes to the state, perhaps before it returns.
+func (p *partition) whenSent(fn func()) {
+	p.mu.Lock()
+	if p.mu.unsent > 0 {
+		p.mu.sent = append(p.mu.sent, fn)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	fn()
 }
 
 // written lets a change take effect, or not.
@@ -114,19 +151,21 @@ func (p *partition) endLocked(err error, now time.Time) {
 		return
 	}
 	p.pauseLocked(now)
-	hold, failed := p.mu.hold, p.mu.failed
-	p.leave()
 	p.e.metrics.failures.Inc()
-	if refused(err) {
+	if refused(err) || p.mu.why != nil {
+		p.leave()
 		return
 	}
-	// It is not this broker's to say any more, or nobody knows whether it was written: what is kept decides.
+	// It is not this broker's to say any more, or nobody knows whether it was written: what is kept decides, and nobody may go by what
+	// is here before that.
 	p.e.o.Log.Warn("share partition's state could not be written", zap.Stringer("partition", p.key), zap.Error(err))
-	if why := fmt.Errorf("%w: %w", errForgotten, err); unreached(err) {
-		p.e.replace(p, hold, failed, why)
-	} else {
-		p.stop(why)
+	var next *partition
+	if unreached(err) {
+		// It is loaded anew, so that who waits, leases that run out, and dead letters go on as soon as it can be.
+		next = newPartition(p.e, p.key, p.part)
+		next.mu.hold, next.mu.failed = p.mu.hold, p.mu.failed
 	}
+	p.stopLocked(fmt.Errorf("%w: %w", errForgotten, err), next)
 }
 
 // pauseLocked keeps the partition quiet for a while, longer each time, after the state refused.

@@ -238,9 +238,10 @@ func (p *partition) change(producer *share.Producer, decide func(*window.Window)
 		return nil // all of it is settled
 	}
 	p.mu.writes++
+	p.mu.unsent++
 	p.leave()
 	done := make(chan error, 1)
-	p.e.o.State.Write(w, func(err error) { done <- err })
+	p.handOver(w, func(err error) { done <- err })
 	err = <-done
 	p.mu.Lock()
 	if err == nil && producer != nil {

@@ -57,8 +57,9 @@ type Engine struct {
 	quiet   chan struct{} // hears that work fell to 0
 	closed  atomic.Bool
 
-	mu    sync.Mutex
-	parts map[share.Key]*partition // guarded by mu
+	mu      sync.Mutex
+	parts   map[share.Key]*partition // guarded by mu
+	leaving map[share.Key]*partition // those that are over and have changes yet to hand to the state; guarded by mu
 }
 
 // idleAfter is how long a window is kept that nobody uses: no lease runs, nobody waits.
@@ -69,7 +70,7 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	e := &Engine{o: o, quiet: make(chan struct{}, 1), parts: map[share.Key]*partition{}}
+	e := &Engine{o: o, quiet: make(chan struct{}, 1), parts: map[share.Key]*partition{}, leaving: map[share.Key]*partition{}}
 	e.ctx, e.end = context.WithCancel(context.Background())
 	e.clock.due, e.clock.enter, e.clock.leave = (*partition).due, e.enter, e.leave
 	var err error
@@ -163,9 +164,10 @@ func (e *Engine) partition(k share.Key, done func(*partition, error)) {
 	}
 	p := newPartition(e, k, part)
 	e.parts[k] = p
+	before := e.leaving[k]
 	e.mu.Unlock()
 	p.whenLoaded(done)
-	p.load()
+	p.loadAfter(before)
 }
 
 // leads answers why a partition can not be used as leader by its image; whether the broker is fenced, reads tell.
@@ -189,29 +191,31 @@ func (e *Engine) absent(k share.Key, err error) error {
 	return err
 }
 
-// remove takes a partition that is over out of the table.
-func (e *Engine) remove(p *partition) {
+// succeed takes a partition that is over out of the table. next, if not nil, takes its place where it had one and this broker still
+// leads; false: it did not.
+func (e *Engine) succeed(p *partition, next *partition) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.parts[p.key] == p {
-		delete(e.parts, p.key)
+	if p.mu.unsent > 0 {
+		e.leaving[p.key] = p
 	}
+	if e.parts[p.key] != p {
+		return false
+	}
+	if next == nil || e.closed.Load() || e.leads(p.part) != nil {
+		delete(e.parts, p.key)
+		return false
+	}
+	e.parts[p.key] = next
+	return true
 }
 
-// replace ends a partition whose state could not be reached, and loads it anew, so that who waits, leases that run out, and dead
-// letters go on as soon as it can be; not before hold.
-func (e *Engine) replace(p *partition, hold time.Time, failed int, why error) {
-	next := newPartition(e, p.key, p.part)
-	next.mu.hold, next.mu.failed = hold, failed
+// left forgets a partition that is over and has nothing more to hand to the state.
+func (e *Engine) left(p *partition) {
 	e.mu.Lock()
-	ours := e.parts[p.key] == p && !e.closed.Load() && e.leads(p.part) == nil
-	if ours {
-		e.parts[p.key] = next
-	}
-	e.mu.Unlock()
-	p.stop(why)
-	if ours {
-		next.load()
+	defer e.mu.Unlock()
+	if e.leaving[p.key] == p {
+		delete(e.leaving, p.key)
 	}
 }
 

@@ -32,8 +32,20 @@ func (p *partition) whenLoaded(done func(*partition, error)) {
 	}
 }
 
+// loadAfter is load when another partition, which is over, has handed to the state what it had decided; nil: there is none.
+func (p *partition) loadAfter(before *partition) {
+	if before == nil {
+		p.load()
+		return
+	}
+	before.whenSent(p.load)
+}
+
 // load reads what is kept and makes the window of it. A failure ends the partition: who asks again loads another.
 func (p *partition) load() {
+	if p.over.Load() {
+		return
+	}
 	p.e.enterLate()
 	p.e.o.State.Read(p.key, p.epoch, func(kept share.Stored, err error) {
 		defer p.e.leave()

@@ -31,6 +31,8 @@ type partition struct {
 		why        error                     // it is over, and why
 		loaded     []func(*partition, error) // who waits for the load
 		writes     int                       // changes on the way
+		unsent     int                       // those of them that are yet to be handed to the state
+		sent       []func()                  // what waits until there are none of these
 		hold       time.Time                 // nothing is tried before: the state refused
 		failed     int                       // times in a row that it did
 		used       time.Time                 // the last time that somebody asked
@@ -60,6 +62,11 @@ func (p *partition) ready() bool {
 // stop ends the partition: it leaves the table, and who waits for it looks for another.
 func (p *partition) stop(why error) {
 	p.mu.Lock()
+	p.stopLocked(why, nil)
+}
+
+// stopLocked is stop, and unlocks the partition. next, if not nil, takes its place, where this broker still leads.
+func (p *partition) stopLocked(why error, next *partition) {
 	if p.mu.why != nil {
 		p.mu.Unlock()
 		return
@@ -69,14 +76,17 @@ func (p *partition) stop(why error) {
 	loaded := p.mu.loaded
 	p.mu.loaded = nil
 	stood := p.disbandLocked()
+	replaced := p.e.succeed(p, next)
 	p.mu.Unlock()
 	p.e.clock.put(p, time.Time{})
-	p.e.remove(p)
 	for _, done := range loaded {
 		done(nil, why)
 	}
 	for _, pl := range stood {
 		pl.poll.lost(pl)
+	}
+	if replaced {
+		next.loadAfter(p)
 	}
 }
 
@@ -153,12 +163,11 @@ func (p *partition) deadlineLocked(now time.Time) time.Time {
 // due does what a deadline stands for: it ends leases and back-offs, tries again what failed, and drops a window that nobody uses.
 func (p *partition) due() {
 	p.mu.Lock()
-	idle := p.mu.why == nil && p.mu.window != nil && p.idleLocked(time.Now())
-	p.mu.Unlock()
-	if idle {
-		p.stop(errForgotten)
+	if p.mu.why == nil && p.mu.window != nil && p.idleLocked(time.Now()) {
+		p.stopLocked(errForgotten, nil) // before anybody takes something of it
 		return
 	}
+	p.mu.Unlock()
 	used := p.lastUsed()
 	now, err := p.enter()
 	if err != nil {

@@ -118,6 +118,8 @@ func (p *partition) undo(c *window.Change) {
 	p.mu.line.version++
 	p.mu.window.Rollback(c, time.Now())
 	p.leave()
+	p.mu.Lock()
+	p.sentLocked()
 }
 
 // lease decides one lease of the request.
