@@ -32,6 +32,10 @@ func (b *Broker) startShares(context.Context) error {
 			}
 			return int32(len(t.Partitions))
 		},
+		TopicGone: func(id uuid.ID) bool {
+			image := b.cluster.Image()
+			return !image.Incomplete && image.TopicByID(id) == nil
+		},
 		Prune: b.pruneShareState,
 		Config: share.Config{
 			SnapshotUpdates: orNone(int(l.BrokerInt("share.coordinator.snapshot.update.records.per.snapshot"))),

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
+	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
 // machine is the coordinator of the share partitions of one partition of __share_group_state.
@@ -17,11 +18,14 @@ type machine struct {
 	partition int32
 	ends      func() (start, end int64) // of its log
 	prune     func(upTo int64)          // nil: nobody deletes records
+	gone      func(uuid.ID) bool        // whether a topic is known not to exist; nil: it is not asked
 	held      *atomic.Int64             // bytes of states in memory, of all machines
 
 	states map[Key]*sharePartition
 	recent *list.List // *sharePartition, the one used last in front
 	keys   int        // how many share partitions have a state
+
+	unswept int // steps of upkeep until the next look for states of topics that are gone
 }
 
 var _ runtime.Machine = (*machine)(nil)

@@ -24,6 +24,9 @@ type Options struct {
 	// TopicPartitions is how many partitions the topic of that id has, 0 for none: what the wire answers
 	// UNKNOWN_TOPIC_OR_PARTITION for. nil: that is not asked.
 	TopicPartitions func(uuid.ID) int32
+	// TopicGone tells whether a topic is known not to exist: what is kept for it is dropped, where TopicsDeleted was not in time. nil:
+	// that is not asked.
+	TopicGone func(uuid.ID) bool
 	// Prune is called now and then, from any goroutine, when no record of that partition of __share_group_state below upTo
 	// is needed: they may be deleted, as by DeleteRecords. It returns soon. nil: the log keeps all.
 	Prune   func(partition int32, upTo int64)
@@ -72,7 +75,7 @@ const forever = 10 * 365 * 24 * 60 * 60 * 1e9
 
 func (s *Service) newMachine(partition, _ int32) *machine {
 	m := &machine{
-		cfg: &s.cfg, log: s.log, partition: partition, held: &s.held,
+		cfg: &s.cfg, log: s.log, partition: partition, gone: s.opts.TopicGone, held: &s.held,
 		states: map[Key]*sharePartition{}, recent: list.New(),
 	}
 	s.mu.Lock()

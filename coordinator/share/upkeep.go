@@ -41,6 +41,9 @@ const (
 // that nobody needs, and has what lies below the first that is needed deleted.
 func (m *machine) upkeep(v runtime.View) runtime.Outcome {
 	m.forgetIdle(v.Now())
+	if orphans := m.orphans(v); len(orphans) > 0 {
+		return m.dropOrphans(v, orphans)
+	}
 	first, cold, err := m.coldest(v)
 	if err != nil {
 		m.log.Error("share state not looked after", zap.Int32("partition", m.partition), zap.Error(err))
@@ -72,6 +75,47 @@ func (m *machine) upkeep(v runtime.View) runtime.Outcome {
 
 func (m *machine) again(after time.Duration) func(*runtime.Tx) {
 	return func(tx *runtime.Tx) { tx.Schedule(runtime.Timer{Kind: timerUpkeep}, tx.Now().Add(after)) }
+}
+
+// sweepEvery is how many steps of upkeep there are between two looks for states of topics that are gone.
+const sweepEvery = 12
+
+// orphans are states of topics that do not exist any more, as many as one step may drop: whoever was to delete them with their topic
+// died in between. They are looked for some time after the load, when what this broker knows of topics is newer than any state.
+func (m *machine) orphans(v runtime.View) (keys []Key) {
+	if m.gone == nil {
+		return nil
+	}
+	if m.unswept > 0 {
+		m.unswept--
+		return nil
+	}
+	err := v.Scan([]byte{rowHead}, nil, func(key, _ []byte) bool {
+		r := reader{b: key[1:]}
+		if k := r.key(); !r.short && m.gone(k.Topic) {
+			keys = append(keys, k)
+		}
+		return len(keys) < coldStates
+	})
+	if err != nil {
+		m.log.Error("share state not swept", zap.Int32("partition", m.partition), zap.Error(err))
+	}
+	if len(keys) == 0 {
+		m.unswept = sweepEvery
+	}
+	return keys
+}
+
+func (m *machine) dropOrphans(v runtime.View, keys []Key) runtime.Outcome {
+	m.log.Info("share state of topics that are gone is dropped", zap.Int32("partition", m.partition), zap.Int("states", len(keys)))
+	out := m.drop(v, keys)
+	then := out.Then
+	out.Then = func(tx *runtime.Tx) {
+		then(tx)
+		m.again(0)(tx)
+	}
+	out.Refused = func(tx *runtime.Tx, _ error) { m.again(m.cfg.PruneInterval)(tx) }
+	return out
 }
 
 func (m *machine) forgetIdle(now time.Time) {

@@ -122,7 +122,7 @@ func TestRule2ADelayedMessageEntersOnce(t *testing.T) {
 // TestRule3APurgeCancelsWhatIsDelayed: after a purge that was answered nothing of before it enters, and a cut one cancels some or
 // none; another queue's delayed messages are not touched.
 func TestRule3APurgeCancelsWhatIsDelayed(t *testing.T) {
-	cutAtSyncs(t, 3, func(w *world) (run, check func()) {
+	cutAtSyncs(t, 2, func(w *world) (run, check func()) {
 		q, other := w.queue(queue.NewQueue{Name: "orders"}), w.queue(queue.NewQueue{Name: "others"})
 		d, od := w.delayed(q), w.delayed(other)
 		for i := range 3 {

@@ -96,7 +96,8 @@ func (l *life) coordinators() (err error) {
 		return func() int32 { return l.partitions(l.cluster.Image().Topic(name)) }
 	}
 	l.shares, err = share.New(share.Options{KV: l.dir.KV(), Log: l.log, Partitions: named(shareTopic), Prune: l.prune, Config: shareConfig,
-		TopicPartitions: func(id uuid.ID) int32 { return l.partitions(l.cluster.Image().TopicByID(id)) }})
+		TopicPartitions: func(id uuid.ID) int32 { return l.partitions(l.cluster.Image().TopicByID(id)) },
+		TopicGone:       func(id uuid.ID) bool { return l.cluster.Image().TopicByID(id) == nil }})
 	if err != nil {
 		return err
 	}
