@@ -15,7 +15,9 @@ import (
 func TestOneQueueAtBothDoors(t *testing.T) {
 	dir := t.TempDir()
 	b := harness.Start(t, harness.Options{DataDir: dir})
-	queue := func(args ...string) string { return run(t, append(append([]string{"queue"}, args...), "--http", "http://"+b.HTTP)...) }
+	queue := func(args ...string) string {
+		return run(t, append(append([]string{"queue"}, args...), "--http", "http://"+b.HTTP)...)
+	}
 
 	var made struct {
 		Topic  string
