@@ -249,6 +249,7 @@ func TestFailuresOfTheBrokerHaveTheirCodes(t *testing.T) {
 		{kerr.UnknownServerError, 500, CodeInternal},
 		{kerr.ThrottlingQuotaExceeded, 429, CodeFlowControl},
 		{kerr.UnknownTopicID, 404, CodeQueueNotFound},
+		{kerr.UnknownTopicOrPartition, 503, CodeUnavailable}, // the queue is there, so it passes
 	} {
 		w := newWorld(t)
 		id, group := w.queue(NewQueue{})
@@ -257,7 +258,7 @@ func TestFailuresOfTheBrokerHaveTheirCodes(t *testing.T) {
 		var e *Error
 		require.ErrorAs(t, err, &e, c.k.Message)
 		require.Equal(t, []int{c.status, c.code}, []int{e.Status, e.Code}, c.k.Message)
-		require.Equal(t, c.status == 429, e.RetryAfter > 0)
+		require.Equal(t, c.status == 429 || c.status == 503, e.RetryAfter > 0)
 
 		sent, err := w.Send(w.ctx, project, id, []Message{{Body: []byte(`1`)}})
 		if c.status == 500 {

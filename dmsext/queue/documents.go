@@ -169,6 +169,20 @@ func (s *Service) find(ctx context.Context, project, id string) (*queue, error) 
 	return q, nil
 }
 
+// missing is what an error of a request about a queue's topic means where the broker does not know that: the queue was just deleted.
+// A partition that closes answers like one that is not open yet, so there the documents decide.
+func (s *Service) missing(ctx context.Context, q *queue, err error) error {
+	switch {
+	case isRefusal(err, kerr.UnknownTopicID):
+		return noQueue(q.id)
+	case isRefusal(err, kerr.UnknownTopicOrPartition):
+		if _, gone := s.find(ctx, q.project, q.id); gone != nil {
+			return gone
+		}
+	}
+	return err
+}
+
 // findGroup is the queue and the group that a request names, ready to be used.
 func (s *Service) findGroup(ctx context.Context, project, id, group string) (*queue, *group, error) {
 	if err := checkNames(project, id); err != nil {

@@ -146,7 +146,7 @@ func (s *Service) failure(err error) *Error {
 		return &Error{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "The service is not available.", RetryAfter: time.Second}
 	}
 	switch {
-	case passing[r.code]:
+	case passing[r.code], r.code == kerr.UnknownTopicOrPartition.Code: // of a queue that is there (missing): it is opening
 		return &Error{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "The service is starting or moving; try again.", RetryAfter: time.Second}
 	case r.code == kerr.ThrottlingQuotaExceeded.Code:
 		return &Error{Status: http.StatusTooManyRequests, Code: CodeFlowControl, Message: "Too many requests; try again later.", RetryAfter: time.Second}

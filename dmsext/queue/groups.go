@@ -200,11 +200,8 @@ func (s *Service) fillCounts(ctx context.Context, q *queue, groups []*group, lis
 		names[i] = g.share
 	}
 	counts, err := s.count(ctx, q.Topic, names...)
-	if isRefusal(err, kerr.UnknownTopicID) {
-		return noQueue(q.id)
-	}
 	if err != nil {
-		return err
+		return s.missing(ctx, q, err)
 	}
 	list.Queue.Messages = counts.Records
 	for i, g := range groups {
@@ -231,7 +228,7 @@ func (s *Service) deadLetters(ctx context.Context, g *group) (int64, error) {
 	}
 	c, err := s.count(ctx, topic, g.share)
 	switch {
-	case isRefusal(err, kerr.UnknownTopicID):
+	case isRefusal(err, kerr.UnknownTopicID), isRefusal(err, kerr.UnknownTopicOrPartition):
 		g.letters.Store(nil)
 		return 0, nil
 	case err != nil:

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/protocol/private"
 )
@@ -282,5 +284,64 @@ func TestARetrievalOfAGroupThatIsDeletedGetsNothing(t *testing.T) {
 			_, err := w.Receive(w.ctx, project, id, group, Receive{Max: 10, Wait: time.Minute, AckWait: time.Minute, DeadLetters: deadLetters})
 			require.Equal(t, CodeGroupNotFound, code(t, err))
 		})
+	}
+}
+
+func TestARetrievalThatOutlivesItsGroupOrQueueTellsThatItIsGone(t *testing.T) {
+	for _, deadLetters := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			id, group := w.queue(NewQueue{})
+			go func() {
+				time.Sleep(5 * time.Second)
+				require.NoError(t, w.DeleteGroup(w.ctx, project, id, group))
+			}()
+			_, err := w.Receive(w.ctx, project, id, group, Receive{Max: 10, Wait: 20 * time.Second, AckWait: time.Minute, DeadLetters: deadLetters})
+			require.Equal(t, CodeGroupNotFound, code(t, err), "no list that looks like an empty queue: dead letters %v", deadLetters)
+			require.Empty(t, w.broker.groups, "and it is not made again")
+			require.Empty(t, w.broker.settings[group])
+		})
+	}
+}
+
+// A partition that closes under a request answers otherwise than a topic that nobody knows.
+func TestAQueueThatIsDeletedUnderARequestIsNotFound(t *testing.T) {
+	for name, do := range map[string]func(w *world, id, group string) error{
+		"retrieve": func(w *world, id, group string) error {
+			_, err := w.Receive(w.ctx, project, id, group, usual())
+			return err
+		},
+		"send": func(w *world, id, _ string) error {
+			_, err := w.Send(w.ctx, project, id, []Message{{Body: []byte(`1`)}})
+			return err
+		},
+		"send delayed": func(w *world, id, _ string) error {
+			_, err := w.Send(w.ctx, project, id, []Message{{Body: []byte(`1`), Delay: time.Hour}})
+			return err
+		},
+		"show": func(w *world, id, _ string) error {
+			_, err := w.Queue(w.ctx, project, id)
+			return err
+		},
+		"list groups": func(w *world, id, _ string) error {
+			_, err := w.Groups(w.ctx, project, id, GroupsQuery{Counts: true})
+			return err
+		},
+	} {
+		w := newWorld(t)
+		id, group := w.queue(NewQueue{})
+		w.broker.before = func(req kmsg.Request) (kmsg.Response, error) {
+			switch req.(type) {
+			case *private.LeaseRequest, *kmsg.ProduceRequest, *private.DelayRequest, *private.CountQueueRequest:
+				for key := range w.broker.docs { // the deletion has come as far as the topic
+					if strings.HasPrefix(key, private.KindQueues+"\n") {
+						delete(w.broker.docs, key)
+					}
+				}
+				return refusing(req, kerr.UnknownTopicOrPartition.Code), nil
+			}
+			return nil, nil
+		}
+		require.Equal(t, CodeQueueNotFound, code(t, do(w, id, group)), name)
 	}
 }

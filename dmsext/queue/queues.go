@@ -188,6 +188,10 @@ func (s *Service) Queues(ctx context.Context, project string) ([]Queue, error) {
 		if !q.Topic.IsZero() {
 			shown.Messages, err = s.messages(ctx, q)
 		}
+		var gone *Error
+		if errors.As(err, &gone) && gone.Code == CodeQueueNotFound { // just deleted
+			return nil
+		}
 		out = append(out, shown)
 		return err
 	})
@@ -201,11 +205,8 @@ func (s *Service) Queues(ctx context.Context, project string) ([]Queue, error) {
 // messages is how many messages are in a queue now.
 func (s *Service) messages(ctx context.Context, q *queue) (int64, error) {
 	c, err := s.count(ctx, q.Topic)
-	if isRefusal(err, kerr.UnknownTopicID) { // just deleted
-		return 0, nil
-	}
 	if err != nil {
-		return 0, err
+		return 0, s.missing(ctx, q, err)
 	}
 	return c.Records, nil
 }

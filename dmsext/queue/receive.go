@@ -79,7 +79,7 @@ func (s *Service) begin(ctx context.Context, project, id, name string, r *Receiv
 //
 //go:noinline
 func (s *Service) came(ctx context.Context, project string, x *receiving, resp *private.LeaseResponse) ([]Received, error) {
-	if len(resp.Records) > 0 && time.Since(x.begin) > staleAfter {
+	if time.Since(x.begin) > staleAfter {
 		if _, _, err := s.findGroup(ctx, project, x.queue.id, x.group.ID); err != nil { // it may have been deleted while this waited
 			return nil, err
 		}
@@ -125,19 +125,19 @@ func (s *Service) lease(ctx context.Context, q *queue, g *group, req *private.Le
 		return refused("lease", resp.ErrorCode, resp.ErrorMessage)
 	}
 	err := patiently(ctx, max(time.Until(until), time.Second), once)
-	if isRefusal(err, kerr.GroupIDNotFound) { // its registration is lost, or was never made
-		if err = s.setUp(ctx, q, []*group{g}); err == nil {
+	if isRefusal(err, kerr.GroupIDNotFound) { // its registration is lost, or was never made, or it was deleted
+		if _, _, err = s.findGroup(ctx, q.project, q.id, g.ID); err == nil {
+			err = s.setUp(ctx, q, []*group{g})
+		}
+		if err == nil {
 			err = patiently(ctx, max(time.Until(until), time.Second), once)
 		}
 	}
-	if isRefusal(err, kerr.UnknownTopicID) {
-		if req.TopicID != q.Topic { // the dead letters are gone
-			g.letters.Store(nil)
-			return &private.LeaseResponse{Partition: -1}, nil
-		}
-		return nil, noQueue(q.id) // just deleted
+	if req.TopicID != q.Topic && (isRefusal(err, kerr.UnknownTopicID) || isRefusal(err, kerr.UnknownTopicOrPartition)) { // the dead letters are gone
+		g.letters.Store(nil)
+		return &private.LeaseResponse{Partition: -1}, nil
 	}
-	return resp, err
+	return resp, s.missing(ctx, q, err)
 }
 
 // awaitLetters waits for the topic of a group's dead letters, which is made with the first of them; zero when there is none by then.

@@ -40,7 +40,7 @@ func (s *Service) Send(ctx context.Context, project, id string, messages []Messa
 	if delayed > 0 {
 		later = s.delay(ctx, q, partition, messages, out)
 	}
-	return s.sent(q, out, atOnce, later)
+	return s.sent(q, out, s.missing(ctx, q, atOnce), s.missing(ctx, q, later))
 }
 
 // sent is the answer of Send from what became of both halves.
@@ -53,9 +53,7 @@ func (s *Service) sent(q *queue, out []Sent, atOnce, later error) ([]Sent, error
 		var storage *refusal
 		switch {
 		case err == nil || stored:
-		case isRefusal(err, kerr.UnknownTopicID):
-			return nil, noQueue(q.id) // just deleted
-		case !errors.As(err, &storage), isPassing(err), isRefusal(err, kerr.ThrottlingQuotaExceeded):
+		case !errors.As(err, &storage), isPassing(err), isRefusal(err, kerr.ThrottlingQuotaExceeded), isRefusal(err, kerr.UnknownTopicOrPartition):
 			return nil, s.told(err)
 		}
 	}
