@@ -53,7 +53,7 @@ func (p *partition) copy(s *settings, copies []letter, to destination) error {
 	case failed == nil:
 		return nil
 	case errors.Is(failed, replica.ErrOutOfOrderSequence), errors.Is(failed, replica.ErrInvalidProducerEpoch), errors.Is(failed, replica.ErrInvalidTxnState):
-		return p.cancel(to.part.ID, failed)
+		return p.cancel(to.part.ID, to.part, failed)
 	case refusedForGood(failed):
 		return p.refusedCopy(&copies[len(stand)], to, failed)
 	}
@@ -69,7 +69,7 @@ func refusedForGood(err error) bool {
 // refusedCopy goes on after the target refused a copy for what it is: its records are tried one by one, and one that is refused alone
 // gets no copy.
 func (p *partition) refusedCopy(c *letter, to destination, why error) error {
-	if err := p.cancel(to.part.ID, why); err != nil {
+	if err := p.cancel(to.part.ID, to.part, why); err != nil {
 		return err
 	}
 	if len(c.records) == 1 {
@@ -94,21 +94,59 @@ func (p *partition) durable(part *replica.Partition, end int64, epoch int32) err
 	}
 }
 
-// cancel takes back all open intents, together with a new epoch of the producer: what is still to be copied is intended again.
-func (p *partition) cancel(topic uuid.ID, why error) error {
+// intended is the dead letters with an intent.
+func intended(w *window.Window) (open []share.Batch) {
+	for b := range w.DeadLetters(0) {
+		if b.Intent != nil {
+			open = append(open, b)
+		}
+	}
+	return open
+}
+
+// settleStanding settles open intents whose copies are in the target's log, so that they are not copied again when the others are
+// cancelled.
+func (p *partition) settleStanding(part *replica.Partition) error {
+	if _, err := p.enter(); err != nil {
+		return err
+	}
+	open := intended(p.mu.window)
+	p.leave()
+	if len(open) == 0 {
+		return nil
+	}
+	if err := p.durable(part, part.LogEnd(), -1); err != nil { // what is found there stays
+		return err
+	}
+	stand := make([]bool, len(open))
+	if err := p.search(part, open, stand); err != nil {
+		return err
+	}
+	var done []window.Span
+	for i, b := range open {
+		if stand[i] {
+			done = append(done, window.Span{First: b.First, Last: b.Last})
+		}
+	}
+	return p.copiedSome(done)
+}
+
+// cancel takes back all open intents whose copies do not stand in part (nil: none do), together with a new epoch of the producer: what
+// is still to be copied is intended again.
+func (p *partition) cancel(topic uuid.ID, part *replica.Partition, why error) error {
 	p.e.o.Log.Warn("dead letters are intended again", zap.Stringer("partition", p.key), zap.Error(why))
+	if part != nil {
+		if err := p.settleStanding(part); err != nil {
+			return err
+		}
+	}
 	next, err := p.bumped(topic)
 	if err != nil {
 		return err
 	}
 	return p.change(&next, func(w *window.Window) (cs []*window.Change, err error) {
-		var open []window.Span
-		for b := range w.DeadLetters(0) {
-			if b.Intent != nil {
-				open = append(open, window.Span{First: b.First, Last: b.Last})
-			}
-		}
-		for _, s := range open {
+		for _, b := range intended(w) {
+			s := window.Span{First: b.First, Last: b.Last}
 			c, err := w.Intend(s, nil)
 			if err != nil {
 				return cs, err
@@ -128,12 +166,12 @@ func (p *partition) finish(s *settings, open []share.Batch) error {
 		if p.e.o.Image().TopicByID(in.Topic) != nil {
 			return fmt.Errorf("dead letters under way: %w", replica.ErrNotLeader)
 		}
-		return p.cancel(in.Topic, errNoCopy) // the target is deleted, and the copies with it
+		return p.cancel(in.Topic, nil, errNoCopy) // the target is deleted, and the copies with it
 	}
 	to := destination{part: part}
 	stand, err := p.standing(part, open)
 	if errors.Is(err, errNoCopy) {
-		return p.cancel(in.Topic, err)
+		return p.cancel(in.Topic, part, err)
 	}
 	if err != nil {
 		return err
@@ -156,7 +194,7 @@ func (p *partition) finish(s *settings, open []share.Batch) error {
 	}
 	switch {
 	case errors.Is(err, errNoCopy):
-		return p.cancel(in.Topic, err)
+		return p.cancel(in.Topic, part, err)
 	case err != nil || len(again) == 0:
 		return err
 	}
