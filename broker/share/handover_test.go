@@ -3,6 +3,7 @@ package share
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -15,7 +16,7 @@ import (
 type slowState struct {
 	State
 	arrived, release chan struct{}
-	lost         bool
+	lost             bool
 }
 
 func (s *slowState) Write(w *share.Write, done func(error)) {
@@ -53,5 +54,20 @@ func TestAWindowIsLoadedBehindTheWritesOfTheOneBefore(t *testing.T) {
 		w.e.mu.Lock()
 		defer w.e.mu.Unlock()
 		require.Empty(t, w.e.leaving)
+	})
+}
+
+// While nothing may be tried, the clock does not come again and again for dead letters that would be tried.
+func TestDeadLettersWaitUntilTheStateIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		q := w.queue(1, queueGroup)
+		w.send(q, "a")
+		require.Equal(t, "a", w.take(q, queueGroup, "one", 1))
+		p := w.e.inUse(share.Key{Group: queueGroup, Topic: q.ID})
+		now := time.Now()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.hold, p.mu.dead.retry = now.Add(time.Second), now.Add(-time.Millisecond)
+		require.Equal(t, p.mu.hold, p.deadlineLocked(now))
 	})
 }

@@ -156,7 +156,9 @@ func (p *partition) deadlineLocked(now time.Time) time.Time {
 	if p.mu.hold.After(now) {
 		sooner(p.mu.hold)
 	}
-	sooner(p.mu.dead.retry)
+	if retry := p.mu.dead.retry; !retry.Before(p.mu.hold) {
+		sooner(retry) // else hold comes first, and until it is over nothing is tried
+	}
 	return at
 }
 
@@ -173,7 +175,8 @@ func (p *partition) due() {
 	if err != nil {
 		return
 	}
-	p.mu.used = used // the clock does not count
+	p.mu.used = used    // the clock does not count
+	p.mu.line.version++ // what backed off, or whose lease is over, may be free without a write
 	var c *window.Change
 	if !p.mu.hold.After(now) {
 		c = p.mu.window.Expire(now, p.mu.settings.limits)
