@@ -17,6 +17,9 @@ type conn struct {
 	net.Conn
 	from    *listener
 	pending []byte // read before; owned by whoever reads
+	// resting says that it is back from a poll and no byte of its next request has come: net/http, which takes it for a new
+	// connection, gives the headers their time from now on, where it is between requests. Owned by whoever reads.
+	resting bool
 	closed  atomic.Bool
 }
 
@@ -29,7 +32,20 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if c.resting && n > 0 {
+		c.resting = false
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.from.server.limits.HeaderTime))
+	}
+	return n, err
+}
+
+// SetReadDeadline gives a connection that rests its time between requests, whatever t is.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.resting {
+		t = time.Now().Add(c.from.server.limits.IdleTime)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Close closes the connection once.

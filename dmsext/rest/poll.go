@@ -238,6 +238,7 @@ func (p *poll) finish() {
 		_ = c.Close()
 		return
 	}
+	c.resting = len(c.pending) == 0
 	c.from.hand(c)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -214,4 +215,63 @@ func TestLongPollsHaveALimit(t *testing.T) {
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 	g.give <- oneMessage
 	require.Equal(t, oneAnswer, w.answer(bufio.NewReader(c), http.MethodGet).body)
+}
+
+// For net/http a connection that comes back from a poll is a new one, whose first request has to come soon.
+func TestAConnectionMayRestAfterAParkedPollAsAfterAnyRequest(t *testing.T) {
+	onBoth(t, func(o *Options) {
+		o.Limits.ParkAfter, o.Limits.HeaderTime, o.Limits.IdleTime = time.Millisecond, 50*time.Millisecond, 20*time.Second
+	}, func(t *testing.T, w *world) {
+		g := newGate(w.fake)
+		c := w.dial()
+		defer c.Close()
+		r := bufio.NewReader(c)
+		_, err := io.WriteString(c, poll1)
+		require.NoError(t, err)
+		eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
+		g.give <- oneMessage
+		require.Equal(t, oneAnswer, w.answer(r, http.MethodGet).body)
+
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(300*time.Millisecond)))
+		_, err = r.ReadByte()
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it stays open")
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+		_, err = io.WriteString(c, "GET "+base+"/quotas/dms HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		require.Equal(t, 200, w.answer(r, http.MethodGet).status)
+	})
+}
+
+func TestSlowHeadersAfterAParkedPollAreEnded(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.ParkAfter, o.Limits.HeaderTime = time.Millisecond, 50*time.Millisecond })
+	g := newGate(w.fake)
+	for _, begun := range []string{"", "GET "} { // sent with the poll
+		c := w.dial()
+		r := bufio.NewReader(c)
+		_, err := io.WriteString(c, poll1+begun)
+		require.NoError(t, err)
+		eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
+		g.give <- oneMessage
+		require.Equal(t, oneAnswer, w.answer(r, http.MethodGet).body)
+		_, err = io.WriteString(c, "GET /v2 HT")
+		require.NoError(t, err)
+		_, err = io.ReadAll(r)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "ended by the server, within the time for headers")
+		require.NoError(t, c.Close())
+	}
+}
+
+func TestAConnectionThatRestsAfterAParkedPollIsEnded(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.ParkAfter, o.Limits.IdleTime = time.Millisecond, 50*time.Millisecond })
+	g := newGate(w.fake)
+	c := w.dial()
+	defer c.Close()
+	_, err := io.WriteString(c, poll1)
+	require.NoError(t, err)
+	eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
+	g.give <- oneMessage
+	r := bufio.NewReader(c)
+	require.Equal(t, oneAnswer, w.answer(r, http.MethodGet).body)
+	_, err = r.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
 }
