@@ -154,15 +154,16 @@ final class Reading {
     private static void contents(Case c) throws Exception {
         c.topic(1);
         c.settings(c.name, EARLIEST);
-        ProducerRecord<String, String> full = new ProducerRecord<>(c.name, 0, 1_700_000_000_000L, "key", "value");
+        long now = System.currentTimeMillis();
+        ProducerRecord<String, String> full = new ProducerRecord<>(c.name, 0, now, "key", "value");
         full.headers().add("h", "x".getBytes(StandardCharsets.UTF_8)).add("h", null);
-        c.send(List.of(full, new ProducerRecord<String, String>(c.name, 0, 1_700_000_000_001L, "tombstone", (String) null),
-            new ProducerRecord<>(c.name, 0, 1_700_000_000_002L, null, "x".repeat(200_000))));
+        c.send(List.of(full, new ProducerRecord<String, String>(c.name, 0, now + 1, "tombstone", (String) null),
+            new ProducerRecord<>(c.name, 0, now + 2, null, "x".repeat(200_000))));
         for (ConsumerRecord<String, String> r : Case.take(c.member(), 3)) {
             String headers = java.util.Arrays.stream(r.headers().toArray())
                 .map(h -> h.key() + ":" + (h.value() == null ? "null" : new String(h.value(), StandardCharsets.UTF_8)))
                 .collect(Collectors.joining(","));
-            c.say("%d at %d: %s=%s [%s]", r.offset(), r.timestamp(), r.key(),
+            c.say("%d at +%d ms: %s=%s [%s]", r.offset(), r.timestamp() - now, r.key(),
                 r.value() != null && r.value().length() > 10 ? r.value().length() + " characters" : r.value(), headers);
         }
     }
