@@ -65,7 +65,11 @@ type acker struct {
 	set    *settings
 	renews bool // the request announces renewals
 	now    time.Time
+	kept   int // actions, of all partitions
 }
+
+// mostActions bounds what one request may say of all its partitions, in actions of some 60 bytes: a type is one byte on the wire.
+const mostActions = 1 << 20
 
 func acknowledgeWith[B ackBatch](r *acker, topic [16]byte, n int32, batches []B) {
 	if len(batches) == 0 {
@@ -73,6 +77,10 @@ func acknowledgeWith[B ackBatch](r *acker, topic [16]byte, n int32, batches []B)
 	}
 	a := r.slot(topicPartition{topic, n})
 	a.actions, a.err = actionsOf(batches, r.renews, r.now.Add(r.set.LockDuration))
+	if r.kept += len(a.actions); r.kept > mostActions {
+		r.kept -= len(a.actions)
+		a.actions, a.err = nil, fmt.Errorf("%w: the request has more than %d changes of type", window.ErrRange, mostActions)
+	}
 	if a.err == nil && !r.set.Renew && renewsAny(a.actions) {
 		a.actions, a.err = nil, fmt.Errorf("%w: the group does not allow renewals", window.ErrState)
 	}

@@ -125,3 +125,24 @@ func FuzzAcknowledgements(f *testing.F) {
 		require.Equal(t, meant, records)
 	})
 }
+
+// A request of many bytes does not become many times as many in memory.
+func TestARequestSaysSoMuchAndNoMore(t *testing.T) {
+	types := make([]int8, mostAckTypes-1)
+	for i := range types {
+		types[i] = int8(1 + i%2)
+	}
+	r := acker{set: &settings{}}
+	for n := range int32(6) {
+		acknowledgeWith(&r, [16]byte{1}, n, []fetchBatch{said(0, int64(len(types))-1, types...)})
+	}
+	acknowledgeWith(&r, [16]byte{1}, 6, []fetchBatch{said(0, 9, 1)})
+	kept := 0
+	for i := range r.list {
+		kept += len(r.list[i].actions)
+	}
+	require.LessOrEqual(t, kept, mostActions)
+	require.NoError(t, r.list[3].err)
+	require.ErrorIs(t, r.list[4].err, window.ErrRange)
+	require.NoError(t, r.list[6].err, "what is small is still heard")
+}
