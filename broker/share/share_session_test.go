@@ -214,3 +214,22 @@ func TestAFetchThatIsOvertakenTakesNothing(t *testing.T) {
 		require.Equal(t, "0: 0-0 [0-0]", w.sharer("g", "n").fetch(w.sharer("g", "n").asking(named(tp, 0))))
 	})
 }
+
+// A session that was opened just as the one before it ended may end as well before that one is given back.
+func TestWhoWaitsForASessionToEndIsNotForgotten(t *testing.T) {
+	var s sessions
+	key, heard := sessionKey{"g", "m"}, false
+	end := func() {
+		x, code := s.open(key, nil, room{1, 1})
+		require.Nil(t, code)
+		_, removed := s.remove(x, errClosed)
+		require.True(t, removed)
+	}
+	end()
+	s.whenLeft(key, func() { heard = true })
+	end()
+	for _, fn := range s.left(key) {
+		fn()
+	}
+	require.True(t, heard)
+}

@@ -128,7 +128,9 @@ func (s *sessions) remove(x *session, why error) (held []topicPartition, removed
 	if s.leaving == nil {
 		s.leaving = map[sessionKey][]func(){}
 	}
-	s.leaving[x.key] = nil
+	if _, also := s.leaving[x.key]; !also { // the one before may be, with who waits for that
+		s.leaving[x.key] = nil
+	}
 	s.mu.Unlock()
 	x.mu.Unlock()
 	waiting.interrupt(why)
