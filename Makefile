@@ -47,6 +47,7 @@ fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 	test/fuzz.sh $(FUZZTIME)
 
 crash: build ## crash scripts on the crash file system, then kill -9 under load, ROUNDS times (default 50)
+	$(GO) test -count=1 ./test/crash/leases
 	TIDEMARK_TEST_BINARY=$(CURDIR)/$(BIN) $(GO) test -v -count=1 -timeout 0 ./test/crash -args -rounds $(ROUNDS)
 
 clean: ## remove what was built

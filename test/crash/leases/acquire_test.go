@@ -1,10 +1,13 @@
 package leases
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
 	"github.com/tidemark-mq/tidemark/protocol/private"
@@ -22,6 +25,35 @@ func TestRule6AnAcquisitionIsDurable(t *testing.T) {
 			_, _ = l.lease("b", 2, 20*time.Second, 0)
 			_, _ = l.lease("c", 1, 10*time.Second, 0)
 		}, l.afterwards
+	})
+}
+
+// TestRule6AHandleSurvives: a handle that the service has given settles its message after a crash, and once.
+func TestRule6AHandleSurvives(t *testing.T) {
+	cutAtSyncs(t, 1, func(w *world) (run, check func()) {
+		q := w.queue(queue.NewQueue{Name: "orders"})
+		w.fill(q, 2)
+		ctx, cancel := w.ctx()
+		defer cancel()
+		got, err := w.queues.Receive(ctx, project, q.id, q.group, queue.Receive{Max: 2, Wait: time.Second, AckWait: 40 * time.Second})
+		require.NoError(t, err)
+		require.Len(t, got, 2)
+		ack := func(i int) error {
+			ctx, cancel := w.ctx()
+			defer cancel()
+			_, err := w.queues.Ack(ctx, project, q.id, q.group, false, []queue.Ack{{Handle: got[i].Handle, Success: true}})
+			return err
+		}
+		settled := false
+		run = func() { settled = ack(0) == nil }
+		return run, func() {
+			var used *queue.Error
+			if err := ack(0); err != nil || settled {
+				require.True(t, errors.As(err, &used) && used.Code == queue.CodeHandle, "%v", err)
+			}
+			require.NoError(t, ack(1))
+			require.Equal(t, private.GroupCount{Group: q.group, Accepted: 2}, w.count(q))
+		}
 	})
 }
 

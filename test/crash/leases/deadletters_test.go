@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -157,6 +158,22 @@ func TestRule1IntentCopySettle(t *testing.T) {
 	}
 	t.Run("syncs", func(t *testing.T) { cutAtSyncs(t, 6, s) })
 	t.Run("transactions", func(t *testing.T) { cutAtTransactions(t, 1, s) })
+}
+
+// TestRule1NoCopyBeforeItsIntent: while an intent is on its way no copy is made. (A cut alone shows that seldom: where both are on one
+// disk, what was written first tends to survive.)
+func TestRule1NoCopyBeforeItsIntent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		g := w.graveyard(0)
+		w.slow.Store(true)
+		g.fail()
+		time.Sleep(intentDelay / 2)
+		synctest.Wait()
+		require.Empty(t, g.letters(), "copied before the intent is durable")
+		w.eventually("the dead letters", func() bool { return len(g.letters()) == buried })
+	})
 }
 
 // TestRule1AProducerThatIsKnown: the same with dead letters of an earlier time, whose producer goes on.

@@ -57,6 +57,23 @@ type life struct {
 	watch sync.WaitGroup // the watch over the disk, and prunes
 
 	pruned atomic.Int64 // below which offset share state was dropped last
+	slow   atomic.Bool  // see slowIntents
+}
+
+// slowIntents is the share coordinator, to which, while slow, intents of dead letters take a second to get.
+type slowIntents struct {
+	*share.Service
+	slow *atomic.Bool
+}
+
+const intentDelay = time.Second
+
+func (s slowIntents) Write(w *share.Write, done func(error)) {
+	if w.Producer == nil || !s.slow.Load() {
+		s.Service.Write(w, done)
+		return
+	}
+	time.AfterFunc(intentDelay, func() { s.Service.Write(w, done) })
 }
 
 // begin starts a life; an error is one of a disk or a cable that was cut. The life is to be ended even so.
@@ -112,7 +129,7 @@ func (l *life) coordinators() (err error) {
 	if err != nil {
 		return err
 	}
-	l.leases, err = engine.New(engine.Options{BrokerID: 1, Replicas: l.replicas, State: l.shares, Image: l.cluster.Image, Start: settings, Log: l.log,
+	l.leases, err = engine.New(engine.Options{BrokerID: 1, Replicas: l.replicas, State: slowIntents{l.shares, &l.slow}, Image: l.cluster.Image, Start: settings, Log: l.log,
 		CreateTopic: l.cluster.CreateTopic, ProducerIDs: producers.Next,
 		Delayed: func(_ context.Context, id uuid.ID) (int64, error) {
 			return l.delays.Count(id, l.partitions(l.cluster.Image().TopicByID(id)))
