@@ -35,6 +35,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.resting && n > 0 {
 		c.resting = false
+		c.from.server.resting.remove(c)
 		_ = c.Conn.SetReadDeadline(time.Now().Add(c.from.server.limits.HeaderTime))
 	}
 	return n, err
@@ -54,6 +55,7 @@ func (c *conn) Close() error {
 		return net.ErrClosed
 	}
 	c.from.server.connections.Add(-1)
+	c.from.server.resting.remove(c)
 	return c.Conn.Close()
 }
 
@@ -63,6 +65,46 @@ func (c *conn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// restingConns are the connections that came back from polls and have no request: net/http would wait five seconds for each to send
+// its first before it shuts down.
+type restingConns struct {
+	mu    sync.Mutex
+	ended bool
+	conns map[*conn]struct{}
+}
+
+// add takes a connection in; false: the server stops, and it is to be closed.
+func (r *restingConns) add(c *conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	if r.conns == nil {
+		r.conns = map[*conn]struct{}{}
+	}
+	r.conns[c] = struct{}{}
+	return true
+}
+
+func (r *restingConns) remove(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, c)
+}
+
+// end closes all of them and those to come.
+func (r *restingConns) end() {
+	r.mu.Lock()
+	r.ended = true
+	all := r.conns
+	r.conns = nil
+	r.mu.Unlock()
+	for c := range all {
+		_ = c.Close()
+	}
 }
 
 type connKey struct{}

@@ -238,7 +238,10 @@ func (p *poll) finish() {
 		_ = c.Close()
 		return
 	}
-	c.resting = len(c.pending) == 0
+	if c.resting = len(c.pending) == 0; c.resting && !s.resting.add(c) {
+		_ = c.Close()
+		return
+	}
 	c.from.hand(c)
 }
 

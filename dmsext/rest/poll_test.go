@@ -275,3 +275,23 @@ func TestAConnectionThatRestsAfterAParkedPollIsEnded(t *testing.T) {
 	_, err = r.ReadByte()
 	require.ErrorIs(t, err, io.EOF)
 }
+
+func TestStopDoesNotWaitForConnectionsThatRestAfterAPoll(t *testing.T) {
+	onBoth(t, parkSoon, func(t *testing.T, w *world) {
+		g := newGate(w.fake)
+		c := w.dial()
+		defer c.Close()
+		r := bufio.NewReader(c)
+		_, err := io.WriteString(c, poll1)
+		require.NoError(t, err)
+		eventually(t, "parked", func() bool { return w.parkedPolls() == 1 })
+		g.give <- oneMessage
+		require.Equal(t, oneAnswer, w.answer(r, http.MethodGet).body)
+		eventually(t, "handed back", func() bool { return w.server.LongPolls() == 0 })
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // net/http itself waits for five
+		defer cancel()
+		require.NoError(t, w.server.Stop(ctx))
+		_, err = r.ReadByte()
+		require.ErrorIs(t, err, io.EOF)
+	})
+}

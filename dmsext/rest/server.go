@@ -90,6 +90,7 @@ type Server struct {
 
 	exchanges sync.Pool
 	watcher   *watcher
+	resting   restingConns
 
 	goroutines sync.WaitGroup // accepting, and polls with their watchers
 
@@ -187,6 +188,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		p.cancel()
 	}
 	s.mu.Unlock()
+	s.resting.end()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()
