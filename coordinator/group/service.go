@@ -32,7 +32,7 @@ type Options struct {
 	Topics Topics
 	// Settings are those of a share group. It is called for each heartbeat; nil stands for Kafka's defaults.
 	Settings func(group string) ShareSettings
-	// ShareStateChanged is told of each state that was deleted or set to another offset, after it was: windows over it are to
+	// ShareStateChanged is told of each state that was, or may have been, deleted or set to another offset, after it was: windows over it are to
 	// be forgotten.
 	ShareStateChanged func(share.Key)
 }

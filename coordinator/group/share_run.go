@@ -108,10 +108,9 @@ func (s *Service) begin(run *stateRun, err error) {
 	spread(len(run.deletes), runFanOut, func(i int, done func()) {
 		k := run.deletes[i]
 		s.share.Delete(k, func(err error) {
+			s.stateChanged(k) // also after an error: nobody may know whether it happened, and a window that forgets reads again
 			if err != nil {
 				failed(k, err)
-			} else {
-				s.stateChanged(k)
 			}
 			done()
 		})
@@ -138,9 +137,7 @@ func (s *Service) initialize(init *stateInit, epoch int32, done func(error)) {
 		default:
 			// Only a newer epoch replaces a state.
 			s.share.Initialize(init.Key, max(epoch, there.StateEpoch+1), init.start, func(err error) {
-				if err == nil {
-					s.stateChanged(init.Key)
-				}
+				s.stateChanged(init.Key)
 				done(err)
 			})
 		}
