@@ -112,4 +112,10 @@ func TestAQueuesGroupIsNotTheClientsToAdminister(t *testing.T) {
 	require.Equal(t, kerr.PolicyViolation.Code, alter("User:alice", queueGroup))
 	require.Equal(t, kerr.PolicyViolation.Code, alter("User:alice", "http."+queueGroup))
 	require.Zero(t, alter(private.Principal, queueGroup))
+
+	write := kmsg.NewPtrWriteShareGroupStateRequest()
+	write.GroupID, write.Version = queueGroup, 1
+	write.Topics = []kmsg.WriteShareGroupStateRequestTopic{{TopicID: [16]byte{1}, Partitions: []kmsg.WriteShareGroupStateRequestTopicPartition{{Partition: 3}}}}
+	answered := as[*kmsg.WriteShareGroupStateResponse](f, "User:alice", write).Topics[0].Partitions[0]
+	require.Equal(t, []any{int32(3), kerr.PolicyViolation.Code}, []any{answered.Partition, answered.ErrorCode}, "nor is what the group has settled")
 }

@@ -11,7 +11,23 @@ import (
 
 // InitializeShareGroupState (key 83), version 0.
 func (h *handlers) initializeShareGroupState(c *call.Call) {
-	h.Shares.InitializeState(c.Request.(*kmsg.InitializeShareGroupStateRequest), func(r *kmsg.InitializeShareGroupStateResponse) {
+	req := c.Request.(*kmsg.InitializeShareGroupStateRequest)
+	if err := h.guardGroup(c, req.GroupID); err != nil {
+		resp := req.ResponseKind().(*kmsg.InitializeShareGroupStateResponse)
+		for i := range req.Topics {
+			t := kmsg.NewInitializeShareGroupStateResponseTopic()
+			t.TopicID = req.Topics[i].TopicID
+			for j := range req.Topics[i].Partitions {
+				p := kmsg.NewInitializeShareGroupStateResponseTopicPartition()
+				p.Partition, p.ErrorCode, p.ErrorMessage = req.Topics[i].Partitions[j].Partition, h.code(err, "change a share group's state"), reasonOf(err)
+				t.Partitions = append(t.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, t)
+		}
+		c.Reply(call.Response{Message: resp})
+		return
+	}
+	h.Shares.InitializeState(req, func(r *kmsg.InitializeShareGroupStateResponse) {
 		c.Reply(call.Response{Message: r})
 	})
 }
@@ -25,14 +41,46 @@ func (h *handlers) readShareGroupState(c *call.Call) {
 
 // WriteShareGroupState (key 85), versions 0 to 1: v1 has the delivery complete count (KIP-1226).
 func (h *handlers) writeShareGroupState(c *call.Call) {
-	h.Shares.WriteState(c.Request.(*kmsg.WriteShareGroupStateRequest), func(r *kmsg.WriteShareGroupStateResponse) {
+	req := c.Request.(*kmsg.WriteShareGroupStateRequest)
+	if err := h.guardGroup(c, req.GroupID); err != nil {
+		resp := req.ResponseKind().(*kmsg.WriteShareGroupStateResponse)
+		for i := range req.Topics {
+			t := kmsg.NewWriteShareGroupStateResponseTopic()
+			t.TopicID = req.Topics[i].TopicID
+			for j := range req.Topics[i].Partitions {
+				p := kmsg.NewWriteShareGroupStateResponseTopicPartition()
+				p.Partition, p.ErrorCode, p.ErrorMessage = req.Topics[i].Partitions[j].Partition, h.code(err, "change a share group's state"), reasonOf(err)
+				t.Partitions = append(t.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, t)
+		}
+		c.Reply(call.Response{Message: resp})
+		return
+	}
+	h.Shares.WriteState(req, func(r *kmsg.WriteShareGroupStateResponse) {
 		c.Reply(call.Response{Message: r})
 	})
 }
 
 // DeleteShareGroupState (key 86), version 0.
 func (h *handlers) deleteShareGroupState(c *call.Call) {
-	h.Shares.DeleteState(c.Request.(*kmsg.DeleteShareGroupStateRequest), func(r *kmsg.DeleteShareGroupStateResponse) {
+	req := c.Request.(*kmsg.DeleteShareGroupStateRequest)
+	if err := h.guardGroup(c, req.GroupID); err != nil {
+		resp := req.ResponseKind().(*kmsg.DeleteShareGroupStateResponse)
+		for i := range req.Topics {
+			t := kmsg.NewDeleteShareGroupStateResponseTopic()
+			t.TopicID = req.Topics[i].TopicID
+			for j := range req.Topics[i].Partitions {
+				p := kmsg.NewDeleteShareGroupStateResponseTopicPartition()
+				p.Partition, p.ErrorCode, p.ErrorMessage = req.Topics[i].Partitions[j].Partition, h.code(err, "change a share group's state"), reasonOf(err)
+				t.Partitions = append(t.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, t)
+		}
+		c.Reply(call.Response{Message: resp})
+		return
+	}
+	h.Shares.DeleteState(req, func(r *kmsg.DeleteShareGroupStateResponse) {
 		c.Reply(call.Response{Message: r})
 	})
 }
