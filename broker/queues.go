@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -36,7 +37,7 @@ func (b *Broker) startShares(context.Context) error {
 			image := b.cluster.Image()
 			return !image.Incomplete && image.TopicByID(id) == nil
 		},
-		Prune: b.pruneShareState,
+		Prune: b.pruneShareState, Unfinished: b.resumeLeases,
 		Config: share.Config{
 			SnapshotUpdates: orNone(int(l.BrokerInt("share.coordinator.snapshot.update.records.per.snapshot"))),
 			WriteTimeout:    ms(l.BrokerInt("share.coordinator.write.timeout.ms")),
@@ -72,6 +73,22 @@ func (b *Broker) pruneShareState(partition int32, upTo int64) {
 			b.log.Warn("old share state not dropped", zap.Int32("partition", partition), zap.Error(err))
 		}
 	})
+}
+
+// resumeLeases has the engine take up what was on its way in share partitions: nobody else may ask for them, and their dead
+// letters and the ends of their leases are not to wait for that.
+func (b *Broker) resumeLeases(keys []share.Key) {
+	const attempts, pause = 10, time.Second // those that this broker leads are led soon after the coordinator is
+	for range attempts {
+		if keys = b.leases.Resume(keys); len(keys) == 0 {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-b.life.Done():
+			return
+		}
+	}
 }
 
 // startLeases makes the lease engine and the delays over partitions that are not open yet.

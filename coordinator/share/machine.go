@@ -19,6 +19,7 @@ type machine struct {
 	ends      func() (start, end int64) // of its log
 	prune     func(upTo int64)          // nil: nobody deletes records
 	gone      func(uuid.ID) bool        // whether a topic is known not to exist; nil: it is not asked
+	loaded    func()                    // called some time after a load; nil: nobody wants to know
 	held      *atomic.Int64             // bytes of states in memory, of all machines
 
 	states map[Key]*sharePartition
@@ -33,6 +34,7 @@ var _ runtime.Machine = (*machine)(nil)
 // The timers.
 const (
 	timerSnapshot uint8 = iota + 1 // of a share partition: its updates outweigh a snapshot; Timer.Of is its key, encoded
+	timerLoaded                    // of the shard: it has just been loaded
 	timerUpkeep                    // of the shard: idle states leave memory, old snapshots are renewed, the log is cut
 )
 
@@ -43,6 +45,9 @@ func (m *machine) Restore(tx *runtime.Tx) error {
 		return true
 	})
 	tx.Schedule(runtime.Timer{Kind: timerUpkeep}, tx.Now().Add(m.cfg.PruneInterval))
+	if m.loaded != nil && m.keys > 0 {
+		tx.Schedule(runtime.Timer{Kind: timerLoaded}, tx.Now().Add(unfinishedAfter))
+	}
 	return err
 }
 
@@ -55,8 +60,11 @@ func (m *machine) Abandon(*runtime.Tx) {
 
 // Fire implements runtime.Machine.
 func (m *machine) Fire(v runtime.View, t runtime.Timer) runtime.Outcome {
-	if t.Kind == timerUpkeep {
+	switch t.Kind {
+	case timerUpkeep:
 		return m.upkeep(v)
+	case timerLoaded:
+		return runtime.Outcome{Reply: func(error) { m.loaded() }}
 	}
 	r := reader{b: []byte(t.Of)}
 	return m.renew(v, r.key())

@@ -29,9 +29,13 @@ type Options struct {
 	TopicGone func(uuid.ID) bool
 	// Prune is called now and then, from any goroutine, when no record of that partition of __share_group_state below upTo
 	// is needed: they may be deleted, as by DeleteRecords. It returns soon. nil: the log keeps all.
-	Prune   func(partition int32, upTo int64)
-	Log     *zap.Logger
-	Metrics prometheus.Registerer
+	Prune func(partition int32, upTo int64)
+	// Unfinished is called once after each load of a partition that has any, from a goroutine of its own, with the share
+	// partitions in which something was on its way: dead letters, or leases that are persisted and may have run out. Nobody may
+	// ask for them for long. nil: nobody wants to know.
+	Unfinished func([]Key)
+	Log        *zap.Logger
+	Metrics    prometheus.Registerer
 }
 
 // Service is the share coordinator of this broker: for the share partitions of those partitions of __share_group_state that
@@ -44,8 +48,10 @@ type Service struct {
 	rt   *runtime.Runtime[*machine]
 	held atomic.Int64 // bytes of states in memory
 
-	mu   sync.Mutex
-	logs map[int32]runtime.Log // of the partitions loaded
+	mu     sync.Mutex
+	logs   map[int32]runtime.Log // of the partitions loaded
+	closed bool
+	wg     sync.WaitGroup // goroutines that look for what is unfinished; none begins once closed
 }
 
 // New makes a coordinator that leads no partition yet.
@@ -81,6 +87,9 @@ func (s *Service) newMachine(partition, _ int32) *machine {
 	s.mu.Lock()
 	log := s.logs[partition]
 	s.mu.Unlock()
+	if s.opts.Unfinished != nil {
+		m.loaded = func() { s.findUnfinished(partition) }
+	}
 	m.ends = func() (int64, int64) { return log.Start(), log.End() }
 	if prune := s.opts.Prune; prune != nil {
 		m.prune = func(upTo int64) { prune(partition, upTo) }
@@ -104,7 +113,13 @@ func (s *Service) Unload(partition, epoch int32) { s.rt.Unload(partition, epoch)
 func (s *Service) Shards() map[int32]runtime.State { return s.rt.Shards() }
 
 // Close answers all that is pending and stops.
-func (s *Service) Close() { s.rt.Close() }
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.rt.Close()
+	s.wg.Wait()
+}
 
 // do runs an operation on a share partition's shard, or fails.
 func (s *Service) do(k Key, fail func(error), op func(*machine, runtime.View) runtime.Outcome) {
