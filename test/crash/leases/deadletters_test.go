@@ -160,6 +160,24 @@ func TestRule1IntentCopySettle(t *testing.T) {
 	t.Run("transactions", func(t *testing.T) { cutAtTransactions(t, 1, s) })
 }
 
+// TestRule1DeadLettersGoOnUnasked: after the restart nobody asks for the group, and what failed is a dead letter all the same.
+func TestRule1DeadLettersGoOnUnasked(t *testing.T) {
+	cutAtSyncs(t, 5, func(w *world) (run, check func()) {
+		g := w.graveyard(0)
+		answered := false
+		run = func() { answered = g.settle("holder", private.Fail, 0, g.failing...) == nil }
+		check = func() {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if answered {
+				require.Len(w.t, g.letters(), buried, "dead letters wait for somebody to ask")
+			}
+			g.all()
+		}
+		return run, check
+	})
+}
+
 // TestRule1NoCopyBeforeItsIntent: while an intent is on its way no copy is made. (A cut alone shows that seldom: where both are on one
 // disk, what was written first tends to survive.)
 func TestRule1NoCopyBeforeItsIntent(t *testing.T) {

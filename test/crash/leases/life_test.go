@@ -108,11 +108,25 @@ func (l *life) partitions(t *cluster.Topic) int32 {
 	return int32(len(t.Partitions))
 }
 
+// resume takes up what was on its way, as the broker does.
+func (l *life) resume(keys []share.Key) {
+	for range 10 {
+		if keys = l.leases.Resume(keys); len(keys) == 0 {
+			return
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-l.over:
+			return
+		}
+	}
+}
+
 func (l *life) coordinators() (err error) {
 	named := func(name string) func() int32 {
 		return func() int32 { return l.partitions(l.cluster.Image().Topic(name)) }
 	}
-	l.shares, err = share.New(share.Options{KV: l.dir.KV(), Log: l.log, Partitions: named(shareTopic), Prune: l.prune, Config: shareConfig,
+	l.shares, err = share.New(share.Options{KV: l.dir.KV(), Log: l.log, Partitions: named(shareTopic), Prune: l.prune, Unfinished: l.resume, Config: shareConfig,
 		TopicPartitions: func(id uuid.ID) int32 { return l.partitions(l.cluster.Image().TopicByID(id)) },
 		TopicGone:       func(id uuid.ID) bool { return l.cluster.Image().TopicByID(id) == nil }})
 	if err != nil {
