@@ -4,43 +4,63 @@ import "time"
 
 // deliveries: the counts of deliveries and of failures are those of the history.
 func (g *reading) deliveries(m *message) {
-	low, high, since := 0, 0, false // failures since they were told last
-	told := 0
+	for i := range m.takes {
+		g.delivery(m, i)
+		if i > 0 {
+			g.backoff(m, i-1)
+		}
+	}
+	g.failureCounts(m)
+}
+
+// delivery compares a delivery's number with the one that was told before it.
+func (g *reading) delivery(m *message, i int) {
+	t, k := m.takes[i], i-1
+	for k >= 0 && m.takes[k].Delivery == 0 {
+		k--
+	}
+	if t.Delivery == 0 || k < 0 {
+		return
+	}
+	last := m.takes[k]
+	for j := k; j < i; j++ {
+		a, b := m.takes[j], m.takes[j+1]
+		overlap := b.Request.From.Before(a.Request.To) && a.Request.From.Before(b.Request.To) && !exact(a.Granted)
+		if overlap || !g.Durable && g.c.died(a.Request.From, b.Request.To) {
+			return
+		}
+	}
+	least, lost := last.Delivery+i-k, g.losses(last.Granted.From, t.Granted.To)
+	if t.Delivery < least || t.Delivery > least+lost {
+		g.report("deliveries", m, "delivery %d to %s at %v comes after delivery %d to %s; %d others were told and %d requests lost between them",
+			t.Delivery, t.Holder, clock(t.Granted.To), last.Delivery, last.Holder, i-k-1, lost)
+	}
+}
+
+// failureCounts compares the failures that are told with those of the history.
+func (g *reading) failureCounts(m *message) {
+	low, high, told := 0, 0, -1 // failures since they were told last
 	for i, t := range m.takes {
 		if i > 0 {
 			last := m.takes[i-1]
-			kept := g.Durable || !g.c.died(last.Request.From, t.Request.To)
-			overlap := t.Request.From.Before(last.Request.To) && last.Request.From.Before(t.Request.To) && !exact(last.Granted)
-			lost := g.losses(last.Granted.From, t.Granted.To)
-			switch {
-			case !kept || overlap:
-			case t.Delivery <= last.Delivery:
-				g.report("deliveries", m, "delivery %d to %s at %v comes after delivery %d to %s", t.Delivery, t.Holder, clock(t.Granted.To), last.Delivery, last.Holder)
-			case t.Delivery > last.Delivery+1+lost:
-				g.report("deliveries", m, "delivery %d to %s at %v comes after delivery %d to %s; %d requests were lost between them", t.Delivery, t.Holder, clock(t.Granted.To), last.Delivery, last.Holder, lost)
-			}
 			l, h := g.failures(m, i-1)
-			if !kept {
+			if !g.Durable && g.c.died(last.Request.From, t.Request.To) {
 				l = 0
 			}
-			low, high = low+l, high+h+lost
+			low, high = low+l, high+h+g.losses(last.Granted.From, t.Granted.To)
 		}
 		if t.Failures < 0 {
 			continue
 		}
-		if since && (t.Failures < told+low || t.Failures > told+high) {
+		switch {
+		case told >= 0 && (t.Failures < told+low || t.Failures > told+high):
 			g.report("deliveries", m, "delivery %d to %s at %v has %d failures; it had %d, and %d to %d are to be added", t.Delivery, t.Holder, clock(t.Granted.To), t.Failures, told, low, high)
-		}
-		if !since && t.Failures > high+g.losses(time.Time{}, t.Granted.To) {
+		case told < 0 && t.Failures > high+g.losses(time.Time{}, t.Granted.To):
 			g.report("deliveries", m, "delivery %d to %s at %v has %d failures; the history has %d at most", t.Delivery, t.Holder, clock(t.Granted.To), t.Failures, high)
-		}
-		if g.FailureLimit > 0 && t.Failures >= g.FailureLimit {
+		case g.FailureLimit > 0 && t.Failures >= g.FailureLimit:
 			g.report("fate", m, "handed to %s with %d failures: the limit is %d", t.Holder, t.Failures, g.FailureLimit)
 		}
-		told, low, high, since = t.Failures, 0, 0, true
-	}
-	for i := range m.takes[:max(0, len(m.takes)-1)] {
-		g.backoff(m, i)
+		told, low, high = t.Failures, 0, 0
 	}
 }
 

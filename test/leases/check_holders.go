@@ -2,20 +2,11 @@ package leases
 
 import "time"
 
-// about are the words of a take's holder about the record from the take on, until the same holder took it again. A request that
-// settles first and takes then speaks of what was taken before it.
+// about are the words of a take's holder about the record from the take on, until the same holder took it again.
 func (m *message) about(i int) []said {
-	t := m.takes[i]
-	next := time.Time{}
-	for _, u := range m.takes[i+1:] {
-		if u.Holder == t.Holder {
-			next = u.Request.From
-			break
-		}
-	}
 	var out []said
 	for _, s := range m.said {
-		if s.Holder == t.Holder && s.Request.From.After(t.Request.From) && (next.IsZero() || !s.Request.From.After(next)) {
+		if s.Holder == m.takes[i].Holder && m.meant(s) == i {
 			out = append(out, s)
 		}
 	}
@@ -110,7 +101,8 @@ func (g *reading) settlements(m *message) {
 	}
 }
 
-// meant is the take that somebody speaks of, -1 for none.
+// meant is the take that somebody speaks of, -1 for none. A request that settles first and takes then speaks of what was taken
+// before it.
 func (m *message) meant(s said) int {
 	for i := len(m.takes) - 1; i >= 0; i-- {
 		if t := m.takes[i]; t.Holder == s.Holder && t.Request.From.Before(s.Request.From) && !t.Request.To.After(s.Request.From) {

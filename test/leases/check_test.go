@@ -103,7 +103,7 @@ func TestWhatTheCheckerSees(t *testing.T) {
 		"a dead letter too soon":           {tell(limit).take(1, HTTP, "x", "a", 1, 0).and(dead("a", 11)).rest("bc"), "fate: is a dead letter, and nobody asked"},
 		"two copies":                       {tell(limit).take(1, HTTP, "x", "a", 1, 0).say(2, HTTP, "x", "a", Bury, Done).and(dead("aa", 3)).rest("bc"), "fate: is among the dead letters 2 times"},
 		"accepted and dead":                {tell(limit).take(1, HTTP, "x", "a", 1, 1).say(2, HTTP, "x", "a", Accept, Done).and(dead("a", 3)).rest("bc"), "fate: was accepted and is a dead letter"},
-		"handed out past the limit":        {tell(limit).take(1, HTTP, "x", "a", 3, 2).say(2, HTTP, "x", "a", Accept, Done).and(lost).rest("bc"), "fate: handed to x with 2 failures"},
+		"handed out past the limit":        {tell(limit).and(lost).and(lost).take(4, HTTP, "x", "a", 3, 2).say(5, HTTP, "x", "a", Accept, Done).rest("bc"), "fate: handed to x with 2 failures"},
 		"without the labels":               {tell(Group{Durable: true, Labels: []string{"l"}}).rest("a"), "fate: handed to rest, and does not have"},
 		"filtered":                         {tell(Group{Durable: true, Labels: []string{"l"}}), ""},
 		"lost by the log":                  {tell(durable).rest("abc").and(func(h *History) { h.Sends = append(h.Sends, Send{Value: "d", Accepted: true}) }), "fate: was accepted and is not in the log"},

@@ -25,6 +25,8 @@ type Group struct {
 	Backoff       func(failures int) time.Duration // nil: none
 	Labels        []string                         // of its rule; none: all messages
 	AllLabels     bool
+	// Unseen says that clients may take records and give them back without telling: a delivery count may jump.
+	Unseen bool
 }
 
 // Place is where a message lies in its queue.
@@ -65,7 +67,7 @@ func Exactly(t time.Time) Span { return Span{t, t} }
 type Taken struct {
 	Place
 	Value    string
-	Delivery int
+	Delivery int // 0: not told
 	Failures int // of deliveries before; -1: not told
 }
 

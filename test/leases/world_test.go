@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,8 @@ type world struct {
 	mu      sync.Mutex
 	life    *life         // guarded by mu; nil between two lives
 	changed chan struct{} // guarded by mu; closed when there is another life
+	syncs   atomic.Uint64
+	busy    atomic.Bool
 	cut     chan struct{} // hears that the disk was cut
 
 	active  atomic.Int32 // actors in a step
@@ -68,11 +71,13 @@ func newWorld(t testing.TB, seed uint64) *world {
 
 // start begins a life.
 func (w *world) start() error {
-	l, err := begin(watched{w.disk, w.cut}, w.metadata, w.log)
+	l, err := begin(watched{w.disk, w.cut, &w.syncs, &w.busy}, w.metadata, w.log)
 	if err != nil {
 		_ = l.stop(false)
 		return err
 	}
+	synctest.Wait() // partitions are open
+	w.busy.Store(true)
 	w.mu.Lock()
 	w.life = l
 	close(w.changed)
@@ -100,6 +105,7 @@ func (w *world) takeLife() *life {
 	defer w.mu.Unlock()
 	l := w.life
 	w.life = nil
+	w.busy.Store(false)
 	return l
 }
 
