@@ -60,7 +60,12 @@ func (s *shard[M]) advance() {
 			return
 		}
 		h := head{topic: s.id, applied: ready[len(ready)-1].Offset + 1, epoch: s.epoch}
+		var early []answer
+		if s.rt.opts.EarlyReplies {
+			early = s.unparkLocked(h.applied)
+		}
 		s.mu.Unlock()
+		send(early)
 		err := s.project(ready, h)
 		s.mu.Lock()
 		if State(s.state.Load()) != Active {
@@ -142,6 +147,11 @@ func (s *shard[M]) settleLocked(entries []Entry) []answer {
 		s.mu.bytes -= len(entries[i].Key) + len(entries[i].Value)
 	}
 	s.mu.applied = dropFirst(s.mu.applied, len(entries))
+	return s.unparkLocked(upTo)
+}
+
+// unparkLocked takes out the replies that wait for nothing at or above upTo.
+func (s *shard[M]) unparkLocked(upTo int64) []answer {
 	n := 0
 	for n < len(s.mu.parked) && s.mu.parked[n].seen <= upTo {
 		n++

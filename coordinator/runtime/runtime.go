@@ -35,6 +35,9 @@ type Options[M Machine] struct {
 	// without being committed; beyond them Do answers ErrBusy. Default 20,000 and 32 MiB.
 	MaxPending      int
 	MaxPendingBytes int
+	// EarlyReplies lets replies leave as soon as what they wait for is committed, before the view has it. For coordinators whose
+	// readers all go through Do, which sees what is appended; not for those that use Read to see what was answered.
+	EarlyReplies bool
 	// Loads bounds how many shards load at once; default one a processor.
 	Loads   int
 	Log     *zap.Logger

@@ -64,7 +64,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{cfg: o.Config.withDefaults(), opts: o, log: o.Log, logs: map[int32]runtime.Log{}}
 	rt, err := runtime.New(runtime.Options[*machine]{
-		Name: "share", KV: o.KV, Rows: Rows, New: s.newMachine,
+		Name: "share", KV: o.KV, Rows: Rows, New: s.newMachine, EarlyReplies: true,
 		// Records are only deleted when they are not needed any more, tombstones among them: a view never grows too old.
 		DeleteRetention: forever, CommitTimeout: s.cfg.WriteTimeout,
 		Log: o.Log, Metrics: o.Metrics,
