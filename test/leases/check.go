@@ -48,7 +48,6 @@ type checker struct {
 	sent   map[string]*Send
 	logged map[string]*Logged
 	groups map[string]*reading
-	began  time.Time
 	found  []Violation
 }
 

@@ -81,7 +81,7 @@ func (g *reading) failures(m *message, i int) (low, high int) {
 		}
 		open = false
 	}
-	if g.closed(t.Holder, t.Request.From, m.until(i, t.Until.To.Add(time.Hour)).To.Add(slack)) {
+	if g.closed(t.Holder, t.Request.From, m.until(i, t.Until.To.Add(time.Hour)).To.Add(skewed)) {
 		open = false
 	}
 	if open {
@@ -131,7 +131,7 @@ func (g *reading) fate(m *message) {
 			g.report("fate", m, "handed to %s, and does not have the labels of the group", t.Holder)
 		}
 	}
-	accepted, _ := m.accepted()
+	accepted, _ := g.accepted(m)
 	if len(m.copies) > 1 {
 		g.report("fate", m, "is among the dead letters %d times", len(m.copies))
 	}
@@ -156,15 +156,18 @@ func (g *reading) fate(m *message) {
 	}
 }
 
-// accepted tells whether the message was accepted, for certain and perhaps. A settlement that came too late says nothing.
-func (m *message) accepted() (certain, maybe bool) {
+// accepted tells whether the message was accepted, for certain and perhaps. At Kafka's door a settlement that came too late is
+// answered well if all up to the record is settled, whatever it was settled as.
+func (g *reading) accepted(m *message) (certain, maybe bool) {
 	for _, s := range m.said {
 		i := m.meant(s)
 		if s.Action != Accept || s.Outcome == Refused || i < 0 {
 			continue
 		}
+		t := m.takes[i]
+		ended := m.endedBefore(i, s) || g.closed(t.Holder, t.Request.From, s.Request.To) || !g.Durable && g.c.died(t.Request.From, s.Request.To)
+		inTime := s.Door == HTTP || s.Request.To.Before(m.until(i, s.Request.From).From) && !ended
 		maybe = true
-		inTime := s.Door == HTTP || s.Request.To.Before(m.until(i, s.Request.From).From) && !m.endedBefore(i, s)
 		certain = certain || s.Outcome == Done && inTime
 	}
 	return certain, maybe
@@ -172,7 +175,7 @@ func (m *message) accepted() (certain, maybe bool) {
 
 // gone tells whether there is a reason for the message to be settled without a dead letter.
 func (g *reading) gone(m *message) bool {
-	_, accepted := m.accepted()
+	_, accepted := g.accepted(m)
 	return accepted || !g.wanted(m) || g.archivable(m)
 }
 

@@ -83,7 +83,7 @@ func (g *reading) count(n Count) {
 		if m.log == nil || m.log.At.After(n.At) {
 			continue
 		}
-		certain, maybe := m.acceptedBy(n.At)
+		certain, maybe := g.acceptedBy(m, n.At)
 		dead := slices.ContainsFunc(m.copies, func(d DeadLetter) bool { return !d.At.After(n.At) })
 		switch {
 		case dead:
@@ -133,7 +133,7 @@ func (s *span) add(certain, maybe bool) {
 }
 
 // acceptedBy is accepted as of a time.
-func (m *message) acceptedBy(at time.Time) (certain, maybe bool) {
+func (g *reading) acceptedBy(m *message, at time.Time) (certain, maybe bool) {
 	was := *m
 	was.said = nil
 	for _, s := range m.said {
@@ -141,7 +141,7 @@ func (m *message) acceptedBy(at time.Time) (certain, maybe bool) {
 			was.said = append(was.said, s)
 		}
 	}
-	return was.accepted()
+	return g.accepted(&was)
 }
 
 // mayBeHeld tells whether some lease of the message may run at a time.

@@ -194,8 +194,8 @@ func (m *member) fetch(rnd *rand.Rand) {
 	}
 	codes, failed := map[int32]int16{}, false
 	t := Take{Group: m.g.Name, Holder: m.id, Door: Kafka, Request: request}
-	// The answer leaves when the records are granted, and time is virtual.
-	t.Granted = Span{later(from, request.To.Add(-time.Millisecond)), request.To}
+	// The answer leaves when the records are granted, or that is durable, and time is virtual.
+	t.Granted = Span{later(from, request.To.Add(-10*slowest)), request.To}
 	lock := time.Duration(resp.AcquisitionLockTimeoutMillis) * time.Millisecond
 	t.Until = Span{t.Granted.From.Add(lock).Truncate(time.Millisecond), t.Granted.To.Add(lock)}
 	for _, rt := range resp.Topics {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,6 @@ var realTime = flag.Duration("real", 8*time.Second, "how long the real process i
 // process is the real binary on one data directory and one pair of ports, killed and started again.
 type process struct {
 	t       *testing.T
-	rec     Recorder
 	options harness.Options
 	http    string
 	broker  *harness.Broker
@@ -84,9 +84,16 @@ func TestHistoriesOfARealProcess(t *testing.T) {
 	wait(time.Second)
 	p.stopped.Store(true)
 	p.actors.Wait()
+	for _, c := range p.sharers {
+		if c.cl != nil {
+			c.close()
+		}
+	}
+	p.drain()
 	for _, q := range p.queues {
 		q.finish()
 	}
+	http.DefaultClient.CloseIdleConnections()
 	require.NoError(t, p.broker.Stop(), "an orderly stop; the last log lines:\n%s", p.broker.Log())
 }
 
@@ -217,30 +224,31 @@ func (q *realQueue) produce(rnd *rand.Rand) {
 	})
 }
 
-// finish reads the queue until nothing is left, and checks its history.
-func (q *realQueue) finish() {
-	t := q.p.t
+// drain reads all queues until nothing is left.
+func (p *process) drain() {
+	p.t.Helper()
+	wait(4 * time.Second) // what is delayed
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		for _, g := range q.groups {
-			c := &realRetriever{g: g, name: fmt.Sprintf("drain%d", time.Now().UnixNano())}
-			for c.drain() {
+		left := false
+		for _, q := range p.queues {
+			for i, g := range q.counts() {
+				if left = left || g.Available > 0; g.Available > 0 {
+					c := &realRetriever{g: q.groups[i], name: fmt.Sprintf("drain%d", time.Now().UnixNano())}
+					for c.drain() {
+					}
+				}
 			}
 		}
-		left := false
-		for _, g := range q.counts() {
-			left = left || g.Available > 0
-		}
 		if !left {
-			break
+			return
 		}
-		require.True(t, time.Now().Before(deadline), "something is left after two minutes: %+v", q.counts())
+		require.True(p.t, time.Now().Before(deadline), "something is left after two minutes")
 	}
-	wait(5 * time.Second) // what is delayed
-	for _, g := range q.groups {
-		c := &realRetriever{g: g, name: "last"}
-		for c.drain() {
-		}
-	}
+}
+
+// finish checks the queue's history, when nothing is left in it.
+func (q *realQueue) finish() {
+	t := q.p.t
 	q.rec.Note(func(h *History) { h.Drained = true })
 	q.readLogs()
 	for _, g := range q.counts() {
