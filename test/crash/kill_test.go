@@ -145,7 +145,7 @@ func (s *service) stopAndKill(after time.Duration) {
 // startAndKill starts the broker and kills it at some point of its start.
 func (s *service) startAndKill(after time.Duration) {
 	s.t.Helper()
-	args := append([]string{"serve", "--data-dir", s.options.DataDir, "--listen", s.options.Addr, "--admin-listen", ""}, s.options.Args...)
+	args := append([]string{"serve", "--data-dir", s.options.DataDir, "--listen", s.options.Addr, "--admin-listen", "", "--http-listen", ""}, s.options.Args...)
 	cmd := exec.Command(harness.Binary(s.t), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TIDEMARK_") })

@@ -51,7 +51,7 @@ func refuses(t *testing.T, cmd *exec.Cmd) string {
 // serve is `tidemark serve` on free ports, unless args say otherwise.
 func serve(t *testing.T, dir string, args ...string) *exec.Cmd {
 	all := append([]string{"serve"}, args...)
-	for flag, value := range map[string]string{"--data-dir": dir, "--listen": "127.0.0.1:0", "--admin-listen": "127.0.0.1:0"} {
+	for flag, value := range map[string]string{"--data-dir": dir, "--listen": "127.0.0.1:0", "--admin-listen": "127.0.0.1:0", "--http-listen": "127.0.0.1:0"} {
 		if !slices.Contains(args, flag) {
 			all = append(all, flag, value)
 		}
@@ -260,10 +260,10 @@ func TestTheReadyLine(t *testing.T) {
 	line, err := lines.ReadString('\n')
 	require.NoError(t, err)
 	line = strings.TrimSpace(line)
-	m := regexp.MustCompile(`^tidemark ready: kafka (127\.0\.0\.1:\d+),INSIDE=(127\.0\.0\.1:\d+) admin (127\.0\.0\.1:\d+) data (\S+) cluster (\S{22}) broker 7 in (\d+) ms$`).FindStringSubmatch(line)
+	m := regexp.MustCompile(`^tidemark ready: kafka (127\.0\.0\.1:\d+),INSIDE=(127\.0\.0\.1:\d+) admin (127\.0\.0\.1:\d+) data (\S+) cluster (\S{22}) broker 7 http (127\.0\.0\.1:\d+) in (\d+) ms$`).FindStringSubmatch(line)
 	require.NotNil(t, m, "ready line: %s", line)
 	require.Equal(t, dir, m[4])
-	for _, addr := range m[1:4] {
+	for _, addr := range []string{m[1], m[2], m[3], m[6]} {
 		c, err := net.Dial("tcp", addr)
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
