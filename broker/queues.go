@@ -141,13 +141,20 @@ func (b *Broker) stopLeases(ctx context.Context) {
 
 // leads hands leadership of internal partitions to their coordinator.
 func (b *Broker) leads(p *replica.Partition, leading bool, epoch int32) {
-	coordinators := map[string]coordinator{offsetsTopic: b.groups, shareTopic: b.shares, delay.Topic: b.delays}
-	c, coordinated := coordinators[p.Topic]
-	switch {
-	case !coordinated:
-	case leading:
-		c.Load(p.ID, p.Number, epoch, p.CoordinatorLog(epoch))
+	var c coordinator
+	switch p.Topic {
+	case offsetsTopic:
+		c = b.groups
+	case shareTopic:
+		c = b.shares
+	case delay.Topic:
+		c = b.delays
 	default:
+		return
+	}
+	if leading {
+		c.Load(p.ID, p.Number, epoch, p.CoordinatorLog(epoch))
+	} else {
 		c.Unload(p.Number, epoch)
 	}
 }
