@@ -41,37 +41,13 @@ type settling struct {
 }
 
 func (s *settling) read(body []byte) error {
-	if !validText(body) {
-		return errNotText
-	}
-	c := cursor{data: body}
-	if c.peek(); c.at == len(body) {
-		return c.fail("the body is empty, an object is wanted")
-	}
-	if !c.enter('{') {
-		if err := c.skip(); err != nil {
-			return err
-		}
-		return shape("the body must be an object")
-	}
-	for first := true; ; first = false {
-		name, more, err := c.member(first)
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
+	err := eachMember(body, func(name []byte, c *cursor) error {
 		if string(name) == "message" {
-			err = s.all(&c)
-		} else {
-			err = c.skip()
+			return s.all(c)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.end(); err != nil {
+		return c.skip()
+	})
+	if err != nil {
 		return err
 	}
 	if !s.given || len(s.acks) == 0 {

@@ -62,40 +62,16 @@ type sending struct {
 }
 
 func (m *sending) read(body []byte) error {
-	if !validText(body) {
-		return errNotText
-	}
-	c := cursor{data: body}
-	if c.peek(); c.at == len(body) {
-		return c.fail("the body is empty, an object is wanted")
-	}
-	if !c.enter('{') {
-		if err := c.skip(); err != nil {
-			return err
-		}
-		return shape("the body must be an object")
-	}
-	for first := true; ; first = false {
-		name, more, err := c.member(first)
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
+	err := eachMember(body, func(name []byte, c *cursor) error {
 		switch string(name) {
 		case "messages":
-			err = m.all(&c)
+			return m.all(c)
 		case "returnId", "return_id":
-			err = m.wantIDs(&c)
-		default: // unknown and null members are passed over (D35)
-			err = c.skip()
+			return m.wantIDs(c)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.end(); err != nil {
+		return c.skip() // unknown and null members are passed over (D35)
+	})
+	if err != nil {
 		return err
 	}
 	return m.check()
