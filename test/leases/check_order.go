@@ -27,13 +27,23 @@ func (g *reading) order() {
 				if m.log.Offset >= r.Offset {
 					break
 				}
-				with := slices.ContainsFunc(t.Records, func(o Taken) bool { return o.Value == m.value })
-				if !with && g.openAt(m, t) {
+				if !m.takenWith(t) && g.openAt(m, t) {
 					g.c.report("order", g.Name, r.Value, "handed to %s at %v past %s (offset %d), which is not settled", t.Holder, clock(t.Granted.To), m.value, m.log.Offset)
 				}
 			}
 		}
 	}
+}
+
+// takenWith tells whether a message may have been granted together with a take: it is in the take itself, or the same share session
+// took it at the same time, since a client may hand out what one answer brought in several polls.
+func (m *message) takenWith(t *Take) bool {
+	for _, o := range m.takes {
+		if o.Take == t || t.Door == Kafka && o.Holder == t.Holder && !o.Granted.To.Before(t.Granted.From) && !t.Granted.To.Before(o.Granted.From) {
+			return true
+		}
+	}
+	return false
 }
 
 // openAt tells whether a message was certainly not settled when a take was granted.

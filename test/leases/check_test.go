@@ -68,6 +68,11 @@ func TestWhatTheCheckerSees(t *testing.T) {
 	lost := func(h *History) {
 		h.Lost = append(h.Lost, Lost{Group: "g", Request: Span{at(2), at(3)}, Until: at(20)})
 	}
+	sameGrant := func(h *History) {
+		for i := range h.Takes {
+			h.Takes[i].Granted = Span{at(1), at(2)}
+		}
+	}
 	count := func(n Count) func(h *History) {
 		n.Group, n.At, n.Records = "g", at(950), 3
 		return func(h *History) { h.Counts = append(h.Counts, n) }
@@ -120,6 +125,8 @@ func TestWhatTheCheckerSees(t *testing.T) {
 		"past a leased one":                {tell(ordered).take(1, HTTP, "x", "a", 1, 0).take(2, HTTP, "y", "b", 1, 0).say(3, HTTP, "y", "b", Accept, Done).say(4, HTTP, "x", "a", Accept, Done).rest("c"), "order: handed to y"},
 		"past one that never came":         {tell(ordered).take(1, HTTP, "x", "b", 1, 0).say(2, HTTP, "x", "b", Accept, Done).rest("ac"), "order: handed to x"},
 		"redelivery in the middle":         {tell(ordered).take(1, HTTP, "x", "ab", 1, 0).take(12, HTTP, "y", "b", 2, 1).say(13, HTTP, "y", "b", Accept, Done).take(14, HTTP, "z", "a", 2, 1).say(15, HTTP, "z", "a", Accept, Done).rest("c"), "order: handed to y"},
+		"handed out in two polls":          {tell(ordered).take(1, Kafka, "m", "a", 1, -1).take(2, Kafka, "m", "b", 1, -1).and(sameGrant).say(3, Kafka, "m", "a", Release, Done).say(3, Kafka, "m", "b", Accept, Done).take(4, HTTP, "y", "a", 2, 0).say(5, HTTP, "y", "a", Accept, Done).rest("c"), ""},
+		"handed out past its own":          {tell(ordered).take(1, Kafka, "m", "a", 1, -1).take(2, Kafka, "m", "b", 1, -1).say(3, Kafka, "m", "a", Release, Done).say(3, Kafka, "m", "b", Accept, Done).take(4, HTTP, "y", "a", 2, 0).say(5, HTTP, "y", "a", Accept, Done).rest("c"), "order: handed to m"},
 		"counters that agree":              {tell(durable).rest("abc").and(count(Count{Accepted: 3})), ""},
 		"one too many in the counters":     {tell(durable).rest("abc").and(count(Count{Accepted: 4})), "counts: 4 accepted"},
 		"one that no counter has":          {tell(durable).take(1, HTTP, "x", "a", 1, 0).say(2, HTTP, "x", "a", Accept, Unknown).rest("bc").and(count(Count{Accepted: 2})), "counts: at 12:15:50.000000 there are 3 records"},
