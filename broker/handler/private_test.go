@@ -118,4 +118,13 @@ func TestAQueuesGroupIsNotTheClientsToAdminister(t *testing.T) {
 	write.Topics = []kmsg.WriteShareGroupStateRequestTopic{{TopicID: [16]byte{1}, Partitions: []kmsg.WriteShareGroupStateRequestTopicPartition{{Partition: 3}}}}
 	answered := as[*kmsg.WriteShareGroupStateResponse](f, "User:alice", write).Topics[0].Partitions[0]
 	require.Equal(t, []any{int32(3), kerr.PolicyViolation.Code}, []any{answered.Partition, answered.ErrorCode}, "nor is what the group has settled")
+	why := "The group '" + queueGroup + "' belongs to a queue: only the queue service administers it."
+	require.Equal(t, &why, answered.ErrorMessage)
+	remove := kmsg.NewPtrDeleteShareGroupStateRequest()
+	remove.GroupID = queueGroup
+	remove.Topics = []kmsg.DeleteShareGroupStateRequestTopic{{TopicID: [16]byte{1}, Partitions: make([]kmsg.DeleteShareGroupStateRequestTopicPartition, 1)}, {TopicID: [16]byte{2}}}
+	require.Equal(t, []kmsg.DeleteShareGroupStateResponseTopic{
+		{TopicID: [16]byte{1}, Partitions: []kmsg.DeleteShareGroupStateResponseTopicPartition{{ErrorCode: kerr.PolicyViolation.Code, ErrorMessage: &why}}},
+		{TopicID: [16]byte{2}, Partitions: []kmsg.DeleteShareGroupStateResponseTopicPartition{}},
+	}, as[*kmsg.DeleteShareGroupStateResponse](f, "User:alice", remove).Topics)
 }

@@ -45,9 +45,10 @@ var (
 )
 
 // refusalOf is what is said of any error: of one of the runtime or of its view, codes that make the caller look for the
-// coordinator again, or wait a little and repeat.
+// coordinator again, or wait a little and repeat; of a caller's refusal, what it says itself.
 func refusalOf(err error) *refusal {
 	var r *refusal
+	var code *kerr.Error
 	switch {
 	case errors.As(err, &r):
 		return r
@@ -59,6 +60,8 @@ func refusalOf(err error) *refusal {
 		return errTooLarge
 	case errors.Is(err, runtime.ErrTimedOut), errors.Is(err, runtime.ErrRefused):
 		return errNotAvailable
+	case errors.As(err, &code):
+		return &refusal{code, err.Error()}
 	}
 	// The view cannot be read: its disk failed, and the broker is about to stop.
 	return errNotCoordinator

@@ -14,6 +14,9 @@ import (
 // and ReadShareGroupStateSummary v0-1 (v1: deliveryCompleteCount, KIP-1226), DeleteShareGroupState v0. Requests are not kept
 // beyond done. As in Kafka each share partition is an operation of its own, and a request without group, topics or partitions
 // has an answer without them.
+//
+// Those that change something take the caller's refusal to do so, nil for none: an error that wraps a *kerr.Error. Nothing is
+// done then, and all that the request names is answered with its code and its text.
 
 // gather answers a function that calls done when it was called n times; n is at least 1.
 func gather(n int, done func()) func() {
@@ -84,12 +87,14 @@ func words(err error, verb string, code *int16, message **string) {
 }
 
 // InitializeState is API 83.
-func (s *Service) InitializeState(req *kmsg.InitializeShareGroupStateRequest, done func(*kmsg.InitializeShareGroupStateResponse)) {
+func (s *Service) InitializeState(req *kmsg.InitializeShareGroupStateRequest, refused error, done func(*kmsg.InitializeShareGroupStateResponse)) {
 	r := req.ResponseKind().(*kmsg.InitializeShareGroupStateResponse)
-	// For this API alone Kafka passes over topics without partitions and answers the others.
-	topics := slices.DeleteFunc(slices.Clone(req.Topics), func(t kmsg.InitializeShareGroupStateRequestTopic) bool { return len(t.Partitions) == 0 })
+	topics := req.Topics
+	if refused == nil { // for this API alone Kafka passes over topics without partitions and answers the others
+		topics = slices.DeleteFunc(slices.Clone(topics), func(t kmsg.InitializeShareGroupStateRequestTopic) bool { return len(t.Partitions) == 0 })
+	}
 	sizes := sizesOf(topics, func(t *kmsg.InitializeShareGroupStateRequestTopic) int { return len(t.Partitions) })
-	if !complete(req.GroupID, sizes) {
+	if refused == nil && !complete(req.GroupID, sizes) {
 		done(r)
 		return
 	}
@@ -106,7 +111,11 @@ func (s *Service) InitializeState(req *kmsg.InitializeShareGroupStateRequest, do
 			words(err, "initialize share group state", &rp.ErrorCode, &rp.ErrorMessage)
 			finish()
 		}
-		if p.StateEpoch < 0 && p.Partition >= 0 {
+		switch {
+		case refused != nil:
+			answer(refused)
+			return
+		case p.StateEpoch < 0 && p.Partition >= 0:
 			answer(errNegativeStateEpoch)
 			return
 		}
@@ -156,10 +165,10 @@ func (s *Service) ReadState(req *kmsg.ReadShareGroupStateRequest, done func(*kms
 }
 
 // WriteState is API 85. What it says is merged with what is there as Kafka does, and not as Write.
-func (s *Service) WriteState(req *kmsg.WriteShareGroupStateRequest, done func(*kmsg.WriteShareGroupStateResponse)) {
+func (s *Service) WriteState(req *kmsg.WriteShareGroupStateRequest, refused error, done func(*kmsg.WriteShareGroupStateResponse)) {
 	r := req.ResponseKind().(*kmsg.WriteShareGroupStateResponse)
 	sizes := sizesOf(req.Topics, func(t *kmsg.WriteShareGroupStateRequestTopic) int { return len(t.Partitions) })
-	if !complete(req.GroupID, sizes) {
+	if refused == nil && !complete(req.GroupID, sizes) {
 		done(r)
 		return
 	}
@@ -175,6 +184,10 @@ func (s *Service) WriteState(req *kmsg.WriteShareGroupStateRequest, done func(*k
 		answer := func(err error) {
 			words(err, "write share group state", &rp.ErrorCode, &rp.ErrorMessage)
 			finish()
+		}
+		if refused != nil {
+			answer(refused)
+			return
 		}
 		w, err := replicatedOf(k, p)
 		if err != nil {
@@ -207,10 +220,10 @@ func replicatedOf(k Key, p *kmsg.WriteShareGroupStateRequestTopicPartition) (*re
 }
 
 // DeleteState is API 86.
-func (s *Service) DeleteState(req *kmsg.DeleteShareGroupStateRequest, done func(*kmsg.DeleteShareGroupStateResponse)) {
+func (s *Service) DeleteState(req *kmsg.DeleteShareGroupStateRequest, refused error, done func(*kmsg.DeleteShareGroupStateResponse)) {
 	r := req.ResponseKind().(*kmsg.DeleteShareGroupStateResponse)
 	sizes := sizesOf(req.Topics, func(t *kmsg.DeleteShareGroupStateRequestTopic) int { return len(t.Partitions) })
-	if !complete(req.GroupID, sizes) {
+	if refused == nil && !complete(req.GroupID, sizes) {
 		done(r)
 		return
 	}
@@ -226,6 +239,10 @@ func (s *Service) DeleteState(req *kmsg.DeleteShareGroupStateRequest, done func(
 		answer := func(err error) {
 			words(err, "delete share group state", &rp.ErrorCode, &rp.ErrorMessage)
 			finish()
+		}
+		if refused != nil {
+			answer(refused)
+			return
 		}
 		from := s.wire(k)
 		s.do(k, answer, func(m *machine, v runtime.View) runtime.Outcome {

@@ -1,9 +1,11 @@
 package share
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
@@ -34,6 +36,13 @@ func ask[Q, R any](t *testing.T, call func(Q, func(R)), req Q) (r R) {
 	return r
 }
 
+// refusing and admitted are calls that change something, refused by their caller or not.
+func refusing[Q, R any](call func(Q, error, func(R)), err error) func(Q, func(R)) {
+	return func(req Q, done func(R)) { call(req, err, done) }
+}
+
+func admitted[Q, R any](call func(Q, error, func(R))) func(Q, func(R)) { return refusing(call, nil) }
+
 type outcome struct {
 	code    int16
 	message string
@@ -52,7 +61,7 @@ func (c *coord) wireInit(t *testing.T, topic uuid.ID, partition, epoch int32, st
 	p := kmsg.NewInitializeShareGroupStateRequestTopicPartition()
 	p.Partition, p.StateEpoch, p.StartOffset = partition, epoch, start
 	req.Topics = []kmsg.InitializeShareGroupStateRequestTopic{{TopicID: topic, Partitions: []kmsg.InitializeShareGroupStateRequestTopicPartition{p}}}
-	r := ask(t, c.InitializeState, req).Topics[0].Partitions[0]
+	r := ask(t, admitted(c.InitializeState), req).Topics[0].Partitions[0]
 	return outcomeOf(r.ErrorCode, r.ErrorMessage)
 }
 
@@ -77,7 +86,7 @@ func (c *coord) wireWrite(t *testing.T, topic uuid.ID, partition, state, leader 
 		})
 	}
 	req.Topics = []kmsg.WriteShareGroupStateRequestTopic{{TopicID: topic, Partitions: []kmsg.WriteShareGroupStateRequestTopicPartition{p}}}
-	r := ask(t, c.WriteState, req).Topics[0].Partitions[0]
+	r := ask(t, admitted(c.WriteState), req).Topics[0].Partitions[0]
 	return outcomeOf(r.ErrorCode, r.ErrorMessage)
 }
 
@@ -97,7 +106,7 @@ func (c *coord) wireDelete(t *testing.T, topic uuid.ID, partition int32) outcome
 	p := kmsg.NewDeleteShareGroupStateRequestTopicPartition()
 	p.Partition = partition
 	req.Topics = []kmsg.DeleteShareGroupStateRequestTopic{{TopicID: topic, Partitions: []kmsg.DeleteShareGroupStateRequestTopicPartition{p}}}
-	r := ask(t, c.DeleteState, req).Topics[0].Partitions[0]
+	r := ask(t, admitted(c.DeleteState), req).Topics[0].Partitions[0]
 	return outcomeOf(r.ErrorCode, r.ErrorMessage)
 }
 
@@ -257,7 +266,7 @@ func TestWireNothingAsked(t *testing.T) {
 		require.Empty(t, ask(t, c.ReadState, empty).Topics)
 		nobody := kmsg.NewPtrDeleteShareGroupStateRequest()
 		nobody.Topics = []kmsg.DeleteShareGroupStateRequestTopic{{Partitions: make([]kmsg.DeleteShareGroupStateRequestTopicPartition, 1)}}
-		require.Empty(t, ask(t, c.DeleteState, nobody).Topics)
+		require.Empty(t, ask(t, admitted(c.DeleteState), nobody).Topics)
 		some := kmsg.NewPtrInitializeShareGroupStateRequest()
 		some.GroupID = "g"
 		some.Topics = []kmsg.InitializeShareGroupStateRequestTopic{
@@ -265,9 +274,57 @@ func TestWireNothingAsked(t *testing.T) {
 			{TopicID: wireTopic, Partitions: make([]kmsg.InitializeShareGroupStateRequestTopicPartition, 2)},
 		}
 		some.Topics[1].Partitions[1].Partition = 1
-		r := ask(t, c.InitializeState, some)
+		r := ask(t, admitted(c.InitializeState), some)
 		require.Len(t, r.Topics, 1)
 		require.Len(t, r.Topics[0].Partitions, 2)
 		require.EqualValues(t, 1, r.Topics[0].Partitions[1].Partition)
+	})
+}
+
+// TestWireRefusedByTheCaller: nothing is done, and everything that was named is answered, topics without partitions too.
+func TestWireRefusedByTheCaller(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c := wired(t)
+		require.Equal(t, fine, c.wireInit(t, wireTopic, 0, 3, 7))
+		_, before := c.wireSummary(t, wireTopic, 0)
+		barred := fmt.Errorf("this group is a queue's: %w", kerr.PolicyViolation)
+		message := barred.Error()
+
+		initialize := kmsg.NewPtrInitializeShareGroupStateRequest()
+		initialize.GroupID = "g"
+		initialize.Topics = []kmsg.InitializeShareGroupStateRequestTopic{
+			{TopicID: uuid.ID{9}},
+			{TopicID: wireTopic, Partitions: []kmsg.InitializeShareGroupStateRequestTopicPartition{{Partition: 0, StateEpoch: 4}, {Partition: -1, StateEpoch: -1}}},
+		}
+		require.Equal(t, []kmsg.InitializeShareGroupStateResponseTopic{
+			{TopicID: uuid.ID{9}, Partitions: []kmsg.InitializeShareGroupStateResponseTopicPartition{}},
+			{TopicID: wireTopic, Partitions: []kmsg.InitializeShareGroupStateResponseTopicPartition{
+				{Partition: 0, ErrorCode: 44, ErrorMessage: &message}, {Partition: -1, ErrorCode: 44, ErrorMessage: &message},
+			}},
+		}, ask(t, refusing(c.InitializeState, barred), initialize).Topics)
+
+		write := kmsg.NewPtrWriteShareGroupStateRequest()
+		write.GroupID = "g"
+		write.Topics = []kmsg.WriteShareGroupStateRequestTopic{
+			{TopicID: wireTopic, Partitions: []kmsg.WriteShareGroupStateRequestTopicPartition{{StateEpoch: 3, StartOffset: 9}, {Partition: 1, StateEpoch: -1}}},
+			{TopicID: uuid.ID{9}},
+		}
+		require.Equal(t, []kmsg.WriteShareGroupStateResponseTopic{
+			{TopicID: wireTopic, Partitions: []kmsg.WriteShareGroupStateResponseTopicPartition{
+				{Partition: 0, ErrorCode: 44, ErrorMessage: &message}, {Partition: 1, ErrorCode: 44, ErrorMessage: &message},
+			}},
+			{TopicID: uuid.ID{9}, Partitions: []kmsg.WriteShareGroupStateResponseTopicPartition{}},
+		}, ask(t, refusing(c.WriteState, barred), write).Topics)
+
+		remove := kmsg.NewPtrDeleteShareGroupStateRequest()
+		remove.GroupID = "g"
+		remove.Topics = []kmsg.DeleteShareGroupStateRequestTopic{{TopicID: wireTopic, Partitions: make([]kmsg.DeleteShareGroupStateRequestTopicPartition, 1)}}
+		require.Equal(t, []kmsg.DeleteShareGroupStateResponseTopic{
+			{TopicID: wireTopic, Partitions: []kmsg.DeleteShareGroupStateResponseTopicPartition{{ErrorCode: 44, ErrorMessage: &message}}},
+		}, ask(t, refusing(c.DeleteState, barred), remove).Topics)
+
+		said, after := c.wireSummary(t, wireTopic, 0)
+		require.Equal(t, fine, said)
+		require.Equal(t, before, after)
 	})
 }
