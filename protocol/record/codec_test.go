@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"fmt"
 	"encoding/binary"
 	"io"
 	"math"
@@ -276,10 +277,14 @@ func TestXXH32(t *testing.T) {
 func TestZstdWindows(t *testing.T) {
 	rnd := seeded(t)
 	for _, window := range []int{1 << 20, zstdStreamed, 2 * zstdStreamed, zstdWidest} {
-		for _, size := range []int{1000, 3 << 20} {
+		for _, size := range []int{1000, 3 << 20, 5<<20 + 1} {
 			src := make([]byte, size)
 			for i := range src {
 				src[i] = byte(rnd.IntN(3))
+			}
+			if size > 4<<20 { // blocks made of copies, eight times as large as the payload
+				for i := 0; i < size; i += copy(src[i:], fmt.Sprintf("level=info client=%02d message=accepted ", rnd.IntN(100))) {
+				}
 			}
 			var buf bytes.Buffer
 			w, err := zstd.NewWriter(&buf, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))

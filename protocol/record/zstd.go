@@ -21,6 +21,8 @@ const (
 	zstdWide = 16 << 20
 	// zstdRatio is above what zstd can expand to: 128 KiB from a block of 4 bytes.
 	zstdRatio = 32 << 10
+	// zstdBlock is the most that one block adds to the output, with the room that the library wants behind it.
+	zstdBlock = 128<<10 + 16
 )
 
 type zstdInflater struct {
@@ -93,9 +95,14 @@ func decodeWide(src []byte, h zstd.Header, limit int64) ([]byte, error) {
 		size = max(size, int64(h.FrameContentSize))
 	}
 	for {
-		out, err := d.DecodeAll(src, make([]byte, 0, size))
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-			return out, err
+		// Within a block the library calls a full buffer broken data. With room for one block more, blocks that end within size
+		// never see the buffer's end, and whoever saw it is beyond size already.
+		out, err := d.DecodeAll(src, make([]byte, 0, size+zstdBlock))
+		if err == nil && int64(len(out)) <= most {
+			return out, nil
+		}
+		if err != nil && !errors.Is(err, zstd.ErrDecoderSizeExceeded) && int64(len(out)) <= size {
+			return nil, err
 		}
 		if size >= most && most == possible {
 			return nil, fmt.Errorf("%d bytes claim to hold more than %d", len(src), possible)
