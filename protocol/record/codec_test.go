@@ -2,8 +2,8 @@ package record
 
 import (
 	"bytes"
-	"fmt"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"runtime"
@@ -282,8 +282,8 @@ func TestZstdWindows(t *testing.T) {
 			for i := range src {
 				src[i] = byte(rnd.IntN(3))
 			}
-			if size > 4<<20 { // blocks made of copies, eight times as large as the payload
-				for i := 0; i < size; i += copy(src[i:], fmt.Sprintf("level=info client=%02d message=accepted ", rnd.IntN(100))) {
+			if size > 4<<20 { // blocks made of copies, more than four times as large as a payload of more than 256 KiB
+				for i := 0; i < size; i += copy(src[i:], fmt.Sprintf("level=info client=%08d message=accepted ", rnd.IntN(1e8))) {
 				}
 			}
 			var buf bytes.Buffer
