@@ -56,6 +56,7 @@ type Broker struct {
 	delays    *delay.Service
 	leases    *leases.Engine
 	shareDoor *leases.Door
+	now       func() time.Time // what leases and delays go by
 	handlers  *handler.Registry
 	fetcher   *fetch.Fetcher
 	server    *server.Server

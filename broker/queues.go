@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/clock"
 	"github.com/tidemark-mq/tidemark/broker/delay"
 	"github.com/tidemark-mq/tidemark/broker/handler"
 	"github.com/tidemark-mq/tidemark/broker/replica"
@@ -93,8 +94,9 @@ func (b *Broker) resumeLeases(keys []share.Key) {
 
 // startLeases makes the lease engine and the delays over partitions that are not open yet.
 func (b *Broker) startLeases() error {
+	b.now = clock.Anchored(time.Now)
 	d, err := delay.New(delay.Options{KV: b.dir.KV(), Replicas: b.replicas, Image: b.cluster.Image, ProducerID: b.producers.Next,
-		Log: b.log.Named("delay"), Metrics: b.registry})
+		Now: b.now, Log: b.log.Named("delay"), Metrics: b.registry})
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func (b *Broker) startLeases() error {
 			}
 			return d.Count(id, int32(len(t.Partitions)))
 		},
-		Log: b.log.Named("leases"), Metrics: b.registry})
+		Now: b.now, Log: b.log.Named("leases"), Metrics: b.registry})
 	if err != nil {
 		return err
 	}
@@ -121,6 +123,10 @@ func (b *Broker) startLeases() error {
 		MaxBytes: int32(l.BrokerInt("fetch.max.bytes")), Endpoint: handler.Endpoint})
 	return nil
 }
+
+// Now is the time that this broker's leases and delayed messages go by, which steps of the machine's clock do not move (package
+// clock). It is for a queue service in front of this broker, whose due times are compared with it.
+func (b *Broker) Now() time.Time { return b.now() }
 
 // stopLeases ends what startLeases began, before the partitions end.
 func (b *Broker) stopLeases(ctx context.Context) {

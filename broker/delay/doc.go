@@ -27,6 +27,11 @@
 // on with: if a batch of that producer and sequence stands in the target, at or after the offset that the intent names, it is
 // settled, otherwise the copy is made again. A target that is gone settles its messages.
 //
+// # Time
+//
+// Messages are due by Options.Now, a clock that steps of the machine's clock do not move. Due times are kept as wall-clock times,
+// which the next life compares with the clock as it finds it then.
+//
 // # Memory
 //
 // Messages are rows of the shard's view. In memory there is an entry for each target that has messages, with the time of the

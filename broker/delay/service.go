@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"hash/fnv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/clock"
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
@@ -31,8 +33,10 @@ type Options struct {
 	ProducerID func(context.Context) (int64, error)
 	// MaxPending is how many messages may wait for one partition; default 10 million.
 	MaxPending int64
-	Log        *zap.Logger
-	Metrics    prometheus.Registerer
+	// Now is the time by which messages are due, see clock.Anchored; nil: a clock that is made by New.
+	Now     func() time.Time
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
 }
 
 // Service keeps the delayed messages of those partitions of Topic that this broker leads. Its methods may be called from any
@@ -70,12 +74,15 @@ func New(o Options) (*Service, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Now == nil {
+		o.Now = clock.Anchored(time.Now)
+	}
 	s := &Service{o: o, log: o.Log, producerID: o.ProducerID, maxPending: o.MaxPending, slots: make(chan struct{}, copiesAtOnce)}
 	if s.maxPending <= 0 {
 		s.maxPending = 10_000_000
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	rt, err := runtime.New(runtime.Options[*machine]{Name: "delay", KV: o.KV, Rows: Rows,
+	rt, err := runtime.New(runtime.Options[*machine]{Name: "delay", KV: o.KV, Rows: Rows, Now: o.Now,
 		New: func(partition, _ int32) *machine { return newMachine(s, partition) }, Log: o.Log, Metrics: o.Metrics})
 	if err != nil {
 		return nil, err

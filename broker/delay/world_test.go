@@ -35,10 +35,13 @@ type world struct {
 	replicas *replica.Manager
 	s        *Service
 	ids      *atomic.Int64
+	now      func() time.Time // the service's clock; nil: its own
 }
 
-func newWorld(t testing.TB) *world {
-	w := &world{t: t, fs: vfs.NewCrash(1), store: cluster.NewMemory(), ids: &atomic.Int64{}}
+func newWorld(t testing.TB) *world { return newWorldBy(t, nil) }
+
+func newWorldBy(t testing.TB, now func() time.Time) *world {
+	w := &world{t: t, fs: vfs.NewCrash(1), store: cluster.NewMemory(), ids: &atomic.Int64{}, now: now}
 	require.NoError(t, w.start())
 	w.topic(Topic, 2, "cleanup.policy", "compact")
 	return w
@@ -56,7 +59,7 @@ func (w *world) start() error {
 	w.cluster, err = cluster.Start(ctx, cluster.Options{BrokerID: 1, Store: unclosed{w.store}, Clean: true,
 		Listeners: []cluster.Endpoint{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Host: "here", Port: 9092}}, Log: zap.NewNop()})
 	require.NoError(w.t, err)
-	w.s, err = New(Options{KV: dir.KV(), Image: w.cluster.Image, ProducerID: func(context.Context) (int64, error) { return w.ids.Add(1), nil }})
+	w.s, err = New(Options{KV: dir.KV(), Now: w.now, Image: w.cluster.Image, ProducerID: func(context.Context) (int64, error) { return w.ids.Add(1), nil }})
 	require.NoError(w.t, err)
 	w.replicas = replica.New(replica.Options{Dir: dir, BrokerID: 1, OnLeadership: func(p *replica.Partition, leading bool, epoch int32) {
 		if p.Topic != Topic {

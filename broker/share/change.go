@@ -132,7 +132,7 @@ func (p *partition) whenSent(fn func()) {
 // written lets a change take effect, or not.
 func (p *partition) written(c *window.Change, err error) {
 	p.mu.Lock()
-	now := time.Now()
+	now := p.e.now()
 	if err == nil {
 		p.mu.window.Commit(c, now)
 	} else {

@@ -61,7 +61,7 @@ func (p *partition) bury() {
 	if err == nil {
 		d.failed, d.alone = 0, false
 	} else {
-		d.retry = time.Now().Add(retryAfter(d.failed))
+		d.retry = p.e.now().Add(retryAfter(d.failed))
 		d.failed++
 	}
 	p.leave()
@@ -219,7 +219,7 @@ func (p *partition) change(producer *share.Producer, decide func(*window.Window)
 	if err != nil {
 		for _, c := range changes {
 			if c != nil {
-				p.mu.window.Rollback(c, time.Now())
+				p.mu.window.Rollback(c, p.e.now())
 			}
 		}
 		p.leave()
@@ -248,7 +248,7 @@ func (p *partition) change(producer *share.Producer, decide func(*window.Window)
 		kept := *producer
 		p.mu.dead.producer = &kept
 	}
-	now := time.Now()
+	now := p.e.now()
 	for _, c := range changes {
 		switch {
 		case c == nil:

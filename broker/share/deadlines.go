@@ -9,6 +9,7 @@ import (
 // deadlines is the one clock of an engine: which partition has something to do next, and when. A timer runs for the first of
 // them only.
 type deadlines struct {
+	now   func() time.Time
 	due   func(*partition) // called without locks, one at a time
 	enter func() bool      // before due, leave after it; false: the engine is closed
 	leave func()
@@ -58,7 +59,7 @@ func (d *deadlines) windLocked() {
 		return
 	}
 	d.set = first
-	wait := max(0, time.Until(first))
+	wait := max(0, first.Sub(d.now()))
 	if d.timer == nil {
 		d.timer = time.AfterFunc(wait, d.fire)
 		return
@@ -74,7 +75,7 @@ func (d *deadlines) fire() {
 	defer d.leave()
 	for {
 		d.mu.Lock()
-		if d.stopped || len(d.queue) == 0 || d.queue[0].deadline.at.After(time.Now()) {
+		if d.stopped || len(d.queue) == 0 || d.queue[0].deadline.at.After(d.now()) {
 			d.set = time.Time{}
 			if !d.stopped {
 				d.windLocked()

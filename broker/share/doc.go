@@ -15,6 +15,11 @@
 // and the next one only when that has taken what it wants or does not want it. A partition watches its log only while somebody
 // stands in its line. All leases of the engine share one timer.
 //
+// # Time
+//
+// Leases and retries go by Options.Now, a clock that steps of the machine's clock do not move; polls' own waiting and records' time
+// stamps by time.Now. Ends of leases are kept as wall-clock times, which the next life compares with the clock as it finds it then.
+//
 // # Locks
 //
 // A poll's lock and a partition's are never held together. Within either, the engine's table, its deadlines and a log's watchers may be

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/clock"
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/share"
@@ -39,6 +40,8 @@ type Options struct {
 	ProducerIDs func(context.Context) (int64, error)
 	// Delayed is how many messages wait to enter a topic; nil: none ever do.
 	Delayed func(ctx context.Context, topic uuid.ID) (int64, error)
+	// Now is the time that leases and retries go by, see clock.Anchored; nil: a clock that is made by New.
+	Now     func() time.Time
 	Log     *zap.Logger
 	Metrics prometheus.Registerer // nil: none
 }
@@ -70,15 +73,21 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Now == nil {
+		o.Now = clock.Anchored(time.Now)
+	}
 	e := &Engine{o: o, quiet: make(chan struct{}, 1), parts: map[share.Key]*partition{}, leaving: map[share.Key]*partition{}}
 	e.ctx, e.end = context.WithCancel(context.Background())
-	e.clock.due, e.clock.enter, e.clock.leave = (*partition).due, e.enter, e.leave
+	e.clock.now, e.clock.due, e.clock.enter, e.clock.leave = e.now, (*partition).due, e.enter, e.leave
 	var err error
 	if e.metrics, err = newMetrics(e, o.Metrics); err != nil {
 		return nil, fmt.Errorf("metrics of the lease engine: %w", err)
 	}
 	return e, nil
 }
+
+// now is the engine's time: see Options.Now.
+func (e *Engine) now() time.Time { return e.o.Now() }
 
 // enter begins a piece of work that Close waits for; false: the engine is closed.
 func (e *Engine) enter() bool {

@@ -82,7 +82,7 @@ func (p *partition) join(pl *place) bool {
 	}
 	pl.spot.place = pl
 	p.mu.line.add(&pl.spot)
-	p.mu.used = time.Now()
+	p.mu.used = p.e.now()
 	p.leave()
 	return true
 }
@@ -96,7 +96,7 @@ func (p *partition) quit(pl *place) {
 	if pl.spot.listed {
 		p.mu.line.remove(&pl.spot)
 	}
-	p.mu.used = time.Now()
+	p.mu.used = p.e.now()
 	p.leave()
 }
 
@@ -165,7 +165,7 @@ func (p *partition) call(pl *place) {
 			p.mu.Unlock()
 			return
 		}
-		pl = p.callLocked(time.Now())
+		pl = p.callLocked(p.e.now())
 		p.mu.Unlock()
 	}
 }

@@ -1,8 +1,6 @@
 package share
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
@@ -69,7 +67,7 @@ func (e *Engine) each(keys []share.Key, done func([]*partition, error)) {
 func (p *partition) list(from int64, limit int, out *[]private.HeldRange) (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now().UnixMilli()
+	now := p.e.now().UnixMilli()
 	for b := range p.mu.window.Ranges(from) {
 		if b.State == share.Available && b.Until <= now {
 			continue

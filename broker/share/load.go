@@ -123,7 +123,7 @@ func (p *partition) position() (int64, error) {
 
 // make makes the window and lets in who waits.
 func (p *partition) make(kept share.Stored) {
-	now := time.Now()
+	now := p.e.now()
 	for i := range kept.Batches {
 		if b := &kept.Batches[i]; b.State == share.Acquired {
 			b.Until += skew.Milliseconds()

@@ -43,7 +43,7 @@ type partition struct {
 
 func newPartition(e *Engine, k share.Key, part *replica.Partition) *partition {
 	p := &partition{e: e, key: k, part: part, epoch: part.Epoch()}
-	p.mu.used = time.Now()
+	p.mu.used = p.e.now()
 	return p
 }
 
@@ -100,7 +100,7 @@ func (p *partition) enter() (time.Time, error) {
 		p.mu.Unlock()
 		return time.Time{}, p.mu.why
 	}
-	now := time.Now()
+	now := p.e.now()
 	p.mu.used = now
 	p.mu.settings = p.e.settings(p.key.Group, p.mu.settings)
 	return now, nil
@@ -122,7 +122,7 @@ func (p *partition) leave() {
 		p.mu.Unlock()
 		return
 	}
-	now := time.Now()
+	now := p.e.now()
 	next := p.callLocked(now)
 	p.e.clock.put(p, p.deadlineLocked(now))
 	bury := p.buryLocked(now)
@@ -165,7 +165,7 @@ func (p *partition) deadlineLocked(now time.Time) time.Time {
 // due does what a deadline stands for: it ends leases and back-offs, tries again what failed, and drops a window that nobody uses.
 func (p *partition) due() {
 	p.mu.Lock()
-	if p.mu.why == nil && p.mu.window != nil && p.idleLocked(time.Now()) {
+	if p.mu.why == nil && p.mu.window != nil && p.idleLocked(p.e.now()) {
 		p.stopLocked(errForgotten, nil) // before anybody takes something of it
 		return
 	}

@@ -116,7 +116,7 @@ func (p *partition) undo(c *window.Change) {
 	p.mu.Lock()
 	p.mu.writes--
 	p.mu.line.version++
-	p.mu.window.Rollback(c, time.Now())
+	p.mu.window.Rollback(c, p.e.now())
 	p.leave()
 	p.mu.Lock()
 	p.sentLocked()

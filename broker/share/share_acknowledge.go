@@ -136,7 +136,7 @@ func (d *Door) ShareAcknowledge(c *call.Call) {
 		c.Reply(call.Response{Message: resp})
 		return
 	}
-	r := acker{set: d.settingsOf(x), renews: req.IsRenewAck, now: time.Now()}
+	r := acker{set: d.settingsOf(x), renews: req.IsRenewAck, now: d.engine.now()}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j := range t.Partitions {

@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -215,7 +214,7 @@ func (f *fetching) close() {
 
 // acknowledge settles what the request acknowledges, and goes on.
 func (f *fetching) acknowledge(then func()) {
-	f.acker = acker{set: f.door.settingsOf(f.session), renews: f.req.IsRenewAck, now: time.Now()}
+	f.acker = acker{set: f.door.settingsOf(f.session), renews: f.req.IsRenewAck, now: f.door.engine.now()}
 	for i := range f.req.Topics {
 		t := &f.req.Topics[i]
 		for j := range t.Partitions {

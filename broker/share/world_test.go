@@ -39,6 +39,7 @@ type world struct {
 	fs    *vfs.Crash
 	ids   atomic.Int64
 	wrap  func(State) State // what the engine sees of the state
+	now   func() time.Time  // the engine's clock; nil: its own
 
 	patience time.Duration // for answers
 
@@ -52,7 +53,13 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, store: cluster.NewMemory(), fs: vfs.NewCrash(1), log: zap.NewNop(), patience: 20 * time.Second}
+	return newWorldBy(t, nil)
+}
+
+// newWorldBy is newWorld with a clock of the engine's own.
+func newWorldBy(t testing.TB, now func() time.Time) *world {
+	t.Helper()
+	w := &world{t: t, store: cluster.NewMemory(), fs: vfs.NewCrash(1), log: zap.NewNop(), now: now, patience: 20 * time.Second}
 	if testing.Verbose() {
 		w.log = zaptest.NewLogger(t)
 	}
@@ -96,7 +103,7 @@ func (w *world) start() {
 		state = w.wrap(state)
 	}
 	w.e, err = New(Options{BrokerID: 1, Replicas: w.replicas, State: state, Image: w.cluster.Image, Log: w.log,
-		CreateTopic: w.cluster.CreateTopic,
+		CreateTopic: w.cluster.CreateTopic, Now: w.now,
 		ProducerIDs: func(context.Context) (int64, error) { return w.ids.Add(1), nil }})
 	require.NoError(w.t, err)
 	w.cluster.OnChange(w.replicas.Apply)

@@ -48,7 +48,7 @@ func (d *queueDoor) open(ctx context.Context, b *broker.Broker, s *settings, log
 	if err := who.Acceptable(ctx); err != nil {
 		return fmt.Errorf("http-listen %s: %w", s.HTTPListen, err)
 	}
-	queues := queue.New(queue.Options{Broker: b, MaxQueues: s.QueueQuota, MaxGroups: s.GroupQuota, Partitions: int32(s.QueuePartitions), Log: log})
+	queues := queue.New(queue.Options{Broker: b, MaxQueues: s.QueueQuota, MaxGroups: s.GroupQuota, Partitions: int32(s.QueuePartitions), Now: b.Now, Log: log})
 	server, err := rest.New(rest.Options{Queues: queues, Identity: who, IdentityHandler: who.Handler(), ServiceURL: s.HTTPURL, Log: log, Metrics: b.Metrics()})
 	if err != nil {
 		return err

@@ -124,7 +124,7 @@ func (s *shard[M]) project(entries []Entry, h head) error {
 // look old only because nothing happened.
 func (s *shard[M]) refreshLocked() {
 	s.mu.refresh.at = time.Time{}
-	s.rt.timers.schedule(s.mu.refresh, time.Now().Add(s.rt.opts.DeleteRetention/8))
+	s.rt.timers.schedule(s.mu.refresh, s.rt.opts.Now().Add(s.rt.opts.DeleteRetention/8))
 	if len(s.mu.applied) > 0 || s.mu.advancing {
 		return // what is pending will write it
 	}
@@ -188,7 +188,7 @@ func (s *shard[M]) failLocked(why error) []answer {
 		if s.attempt > 0 {
 			pause = min(reloadPause<<min(s.attempt, 10), maxReloadPause)
 		}
-		s.rt.timers.schedule(newEntry(reloader(func() { s.rt.reload(s) }), Timer{}), time.Now().Add(pause))
+		s.rt.timers.schedule(newEntry(reloader(func() { s.rt.reload(s) }), Timer{}), s.rt.opts.Now().Add(pause))
 	}
 	return answers
 }

@@ -164,13 +164,13 @@ func (s *shard[M]) activate(h head, end int64) error {
 		return errEnded
 	}
 	tx := &s.mu.tx
-	tx.now = time.Now()
+	tx.now = s.rt.opts.Now()
 	if err := machine.Restore(tx); err != nil {
 		s.mu.Unlock()
 		return fmt.Errorf("restore: %w", err)
 	}
 	s.mu.machine, s.mu.head, s.mu.end = machine, h, end
-	s.active = tx.now
+	s.active = time.Now()
 	s.state.Store(int32(Active))
 	s.rt.timers.schedule(s.mu.refresh, tx.now.Add(s.rt.opts.DeleteRetention/8))
 	answers := s.parkLocked(nil)

@@ -38,6 +38,8 @@ type Options[M Machine] struct {
 	// EarlyReplies lets replies leave as soon as what they wait for is committed, before the view has it. For coordinators whose
 	// readers all go through Do, which sees what is appended; not for those that use Read to see what was answered.
 	EarlyReplies bool
+	// Now is the time that timers, decisions and the batches written go by; time.Now by default.
+	Now func() time.Time
 	// Loads bounds how many shards load at once; default one a processor.
 	Loads   int
 	Log     *zap.Logger
@@ -91,11 +93,15 @@ func New[M Machine](o Options[M]) (*Runtime[M], error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	r := &Runtime[M]{
-		opts:  o,
-		log:   o.Log.With(zap.String("coordinator", o.Name)),
-		loads: make(chan struct{}, o.Loads),
-		slots: map[int32]*slot[M]{},
+		opts:   o,
+		log:    o.Log.With(zap.String("coordinator", o.Name)),
+		loads:  make(chan struct{}, o.Loads),
+		timers: timers{now: o.Now},
+		slots:  map[int32]*slot[M]{},
 	}
 	m, err := newMetrics(o.Name, o.Metrics, r.count)
 	if err != nil {

@@ -153,7 +153,7 @@ func (s *shard[M]) leave(answers []answer) {
 // stepLocked runs one operation: decide, append, apply, park.
 func (s *shard[M]) stepLocked(op func(M, View) Outcome) []answer {
 	tx := &s.mu.tx
-	tx.now = time.Now()
+	tx.now = s.rt.opts.Now()
 	s.rt.metrics.operations.Inc()
 	out := op(s.mu.machine, tx)
 	var answers []answer
@@ -278,7 +278,7 @@ func (s *shard[M]) fire(e *entry) {
 		s.mu.Unlock()
 		return
 	}
-	now := time.Now()
+	now := s.rt.opts.Now()
 	if e.due.After(now) {
 		s.rt.timers.requeue(e)
 		s.mu.Unlock()
@@ -299,7 +299,7 @@ const busyPause = 100 * time.Millisecond
 
 // overdueLocked takes out the replies that have waited too long for their commit.
 func (s *shard[M]) overdueLocked() []answer {
-	now := time.Now()
+	now := s.rt.opts.Now()
 	var answers []answer
 	n := 0
 	for n < len(s.mu.parked) && !s.mu.parked[n].until.After(now) {

@@ -11,6 +11,7 @@ import (
 // A timer that is only ever pushed back, as every heartbeat does, does not touch the
 // heap: its entry stays where it is and is queued again when it surfaces too early.
 type timers struct {
+	now    func() time.Time
 	mu     sync.Mutex
 	queue  entryHeap
 	wake   *time.Timer
@@ -91,9 +92,9 @@ func (t *timers) armLocked() {
 	}
 	t.armed = at
 	if t.wake == nil {
-		t.wake = time.AfterFunc(time.Until(at), t.run)
+		t.wake = time.AfterFunc(at.Sub(t.now()), t.run)
 	} else {
-		t.wake.Reset(time.Until(at))
+		t.wake.Reset(at.Sub(t.now()))
 	}
 }
 
@@ -106,7 +107,7 @@ func (t *timers) run() {
 	}
 	t.wg.Add(1)
 	defer t.wg.Done()
-	now := time.Now()
+	now := t.now()
 	due := make([]*entry, 0, 8)
 	for len(t.queue) > 0 && len(due) < fireChunk && !t.queue[0].at.After(now) {
 		due = append(due, heap.Pop(&t.queue).(*entry))

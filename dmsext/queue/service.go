@@ -19,7 +19,8 @@ type Options struct {
 	Partitions int32
 	// KeyAge is after how long handles get a new key; 30 days by default. Handles of the key before stay good.
 	KeyAge time.Duration
-	// Now is the clock; time.Now by default.
+	// Now is the clock, which delayed messages' due times are made by; the broker's own, where there is one, so that steps of the
+	// machine's clock do not come between the two. time.Now by default.
 	Now func() time.Time
 }
 
