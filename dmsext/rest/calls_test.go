@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,8 @@ func TestTagsAndSearchesAreAsAsked(t *testing.T) {
 		"not_tags":[{"key":"c","values":[]}],"not_tags_any":[{"key":"d","values":["x"]}],"matches":[{"key":"resource_name","value":"ord"}],"limit":"5","offset":"2"}`).status)
 	require.Equal(t, queue.TagSearch{All: []queue.TagValues{{Key: "a", Values: []string{"1", "2"}}}, Any: []queue.TagValues{{Key: "b"}}, NotAll: []queue.TagValues{{Key: "c"}},
 		NotAny: []queue.TagValues{{Key: "d", Values: []string{"x"}}}, Name: "ord", Limit: 5, Offset: 2}, w.last.search)
+	require.Equal(t, 204, w.do("DELETE", tags+"/action", "").status, "a key like any other")
+	require.Equal(t, "action", w.last.key)
 	require.Equal(t, 200, w.do("POST", base+"/queue/resource_instances/action", `{"action":"filter","limit":7,"offset":""}`).status)
 	require.Equal(t, queue.TagSearch{Limit: 7}, w.last.search)
 }
@@ -231,6 +234,7 @@ func TestHeadHasNoBodyAndTakesNoMessages(t *testing.T) {
 		a := w.do("HEAD", path, "")
 		require.Less(t, a.status, 400, path)
 		require.Empty(t, a.body)
+		require.Equal(t, strconv.Itoa(len(w.do("GET", path, "").body)), a.header.Get("Content-Length"), path)
 	}
 	for _, path := range []string{ofGroup + "/messages", ofGroup + "/deadletters"} {
 		require.Equal(t, 405, w.do("HEAD", path, "").status)

@@ -140,7 +140,7 @@ func (x *exchange) reply(t *tally, status int) {
 	h["X-Request-Id"] = x.idHeader[:]
 	if status != http.StatusNoContent {
 		h["Content-Type"] = jsonType
-		if n := len(x.answer.b); n > 1024 { // net/http counts shorter ones itself
+		if n := len(x.answer.b); n > 1024 || x.r.Method == http.MethodHead { // net/http counts shorter ones that are written
 			x.length[0] = strconv.Itoa(n)
 			h["Content-Length"] = x.length[:]
 		}

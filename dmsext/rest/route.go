@@ -126,7 +126,7 @@ func (x *exchange) find(rest string, encoded bool) *node {
 	for rest != "" {
 		segment, more, slash := strings.Cut(rest, "/")
 		next := at.static[segment]
-		if next == nil {
+		if next == nil || more == "" && x.misses(next) && !x.misses(at.param) { // the tag with the key "action" is deleted as any other
 			if next = at.param; next == nil {
 				return nil
 			}
@@ -153,6 +153,9 @@ func (x *exchange) find(rest string, encoded bool) *node {
 	}
 	return at
 }
+
+// misses tells whether the node has no call by the request's method.
+func (x *exchange) misses(n *node) bool { return n == nil || n.methods[x.r.Method] == nil }
 
 func (x *exchange) set(name, value string) {
 	switch name {
