@@ -37,8 +37,11 @@ type exchange struct {
 	length   [1]string
 }
 
-// keptBuffer is how large a buffer may be to be kept for another request.
-const keptBuffer = 64 << 10
+// How large a buffer (bytes) and how long a list of acknowledgements may be to be kept for another request.
+const (
+	keptBuffer = 64 << 10
+	keptAcks   = 64
+)
 
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	x, _ := s.exchanges.Get().(*exchange)
@@ -50,8 +53,6 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 func (x *exchange) release() {
 	s := x.server
 	s.bodies.Add(-x.charged)
-	clear(x.messages)
-	clear(x.acks)
 	if x.timer != nil {
 		x.timer.Stop()
 	}
@@ -62,9 +63,12 @@ func (x *exchange) release() {
 	if cap(kept.answer.b) > keptBuffer {
 		kept.answer.b = nil
 	}
-	if cap(kept.acks) > 64 {
+	if cap(kept.acks) > keptAcks {
 		kept.acks = nil
 	}
+	// To their capacity: of a body with two lists, the first lies beyond the length of the second, and holds on to its body.
+	clear(kept.messages[:cap(kept.messages)])
+	clear(kept.acks[:cap(kept.acks)])
 	*x = kept
 	s.exchanges.Put(x)
 }
