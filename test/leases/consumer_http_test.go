@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tidemark-mq/tidemark/protocol/private"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // retriever is a consumer at the HTTP door: it sends what that sends, one lease at a time.
@@ -22,7 +23,7 @@ type retriever struct {
 
 // step takes a lease and does something with it.
 func (c *retriever) step(rnd *rand.Rand) {
-	l := c.w.current()
+	l := c.w.Current()
 	if l == nil {
 		return
 	}
@@ -75,23 +76,23 @@ func remaining(held []Taken, said []Said) (out []Taken) {
 }
 
 // take asks for records.
-func (c *retriever) take(l *life, rnd *rand.Rand, records int32, lease, wait time.Duration) (Take, bool) {
+func (c *retriever) take(l *simulation.Life, rnd *rand.Rand, records int32, lease, wait time.Duration) (Take, bool) {
 	c.n++
 	req := &private.LeaseRequest{Group: c.g.Name, TopicID: c.w.topic.ID, Partition: -1, Holder: fmt.Sprintf("%s-%d", c.name, c.n), MaxRecords: records, MaxBytes: 1 << 20,
 		MaxWaitMillis: int32(wait.Milliseconds()), LeaseMillis: int32(lease.Milliseconds()), Labels: c.g.Labels, AllLabels: c.g.AllLabels}
-	ctx, cancel := context.WithCancel(l.ctx)
+	ctx, cancel := context.WithCancel(l.Context())
 	defer cancel()
 	if !c.whole && rnd.IntN(12) == 0 { // its client gives up
 		time.AfterFunc(time.Duration(rnd.IntN(1500))*time.Millisecond, cancel)
 	}
 	from := time.Now()
-	resp, err := ask[*private.LeaseResponse](ctx, l, private.Principal, req)
+	resp, err := simulation.Ask[*private.LeaseResponse](ctx, l, private.Principal, req)
 	to := time.Now()
 	if err != nil || resp.ErrorCode != 0 {
 		c.w.rec.Lost(Lost{Group: c.g.Name, Request: Span{from, to}, Until: to.Add(lease + skewed)})
 		return Take{}, false
 	}
-	if c.w.broken(l) { // another partition's records may have been taken, which could not be kept
+	if c.w.Broken(l) { // another partition's records may have been taken, which could not be kept
 		c.w.rec.Lost(Lost{Group: c.g.Name, Request: Span{from, to}, Until: to.Add(lease + skewed)})
 	}
 	if len(resp.Records) == 0 {
@@ -151,7 +152,7 @@ func (c *retriever) say(rnd *rand.Rand, t Take, held []Taken) (*private.SettleRe
 
 // settle sends a request; said is what it comes to if it is done.
 func (c *retriever) settle(t Take, req *private.SettleRequest, said []Said) Outcome {
-	l := c.w.current()
+	l := c.w.Current()
 	if l == nil {
 		return Unknown
 	}
@@ -159,7 +160,7 @@ func (c *retriever) settle(t Take, req *private.SettleRequest, said []Said) Outc
 	again.Leases = []private.SettledLease{{Partition: req.Leases[0].Partition, Holder: req.Leases[0].Holder, Records: append([]private.SettledRecord(nil), req.Leases[0].Records...)}}
 	s := Settle{Group: c.g.Name, Holder: t.Holder, Door: HTTP, Records: said}
 	s.Request.From = time.Now()
-	resp, err := ask[*private.SettleResponse](l.ctx, l, private.Principal, &again)
+	resp, err := simulation.Ask[*private.SettleResponse](l.Context(), l, private.Principal, &again)
 	s.Request.To = time.Now()
 	renew := time.Duration(req.RenewMillis) * time.Millisecond
 	s.Until = Span{s.Request.From.Add(renew).Truncate(time.Millisecond), s.Request.To.Add(renew)}

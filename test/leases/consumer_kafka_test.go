@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/record"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // member is a share consumer that sends what Kafka's do, over a connection of its own.
@@ -22,7 +23,7 @@ type member struct {
 	id string
 
 	mu     sync.Mutex
-	life   *life // that conn is to; guarded by mu
+	life   *simulation.Life // that conn is to; guarded by mu
 	conn   context.Context
 	hangUp context.CancelFunc
 	open   bool  // there may be a session
@@ -36,7 +37,7 @@ const sharer = "User:sharer"
 
 // step does one thing that a share consumer may do.
 func (m *member) step(rnd *rand.Rand) {
-	l := m.w.current()
+	l := m.w.Current()
 	if l == nil {
 		return
 	}
@@ -59,7 +60,7 @@ func (m *member) step(rnd *rand.Rand) {
 }
 
 // connect makes sure that there is a connection to the life.
-func (m *member) connect(l *life) {
+func (m *member) connect(l *simulation.Life) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.life == l && m.conn.Err() == nil {
@@ -69,7 +70,7 @@ func (m *member) connect(l *life) {
 		m.hangUp()
 	}
 	m.life, m.open, m.epoch = l, false, 0
-	m.conn, m.hangUp = context.WithCancel(l.ctx)
+	m.conn, m.hangUp = context.WithCancel(l.Context())
 	if !m.g.Durable {
 		m.acquires = nil
 	}
@@ -112,7 +113,7 @@ func (m *member) heartbeat() {
 	if m.joined == 0 {
 		req.SubscribedTopicNames = []string{"q"}
 	}
-	resp, err := ask[*kmsg.ShareGroupHeartbeatResponse](m.conn, m.life, sharer, req)
+	resp, err := simulation.Ask[*kmsg.ShareGroupHeartbeatResponse](m.conn, m.life, sharer, req)
 	switch {
 	case err != nil:
 	case resp.ErrorCode == 0:
@@ -184,7 +185,7 @@ func (m *member) fetch(rnd *rand.Rand) {
 		req.Topics = append(req.Topics, topic)
 	}
 	from := time.Now()
-	resp, err := ask[*kmsg.ShareFetchResponse](m.conn, m.life, sharer, req)
+	resp, err := simulation.Ask[*kmsg.ShareFetchResponse](m.conn, m.life, sharer, req)
 	request := Span{from, time.Now()}
 	if err != nil || resp.ErrorCode != 0 {
 		m.w.rec.Lost(Lost{Group: m.g.Name, Request: request, Until: request.To.Add(m.g.lock + skewed)})
@@ -213,7 +214,7 @@ func (m *member) fetch(rnd *rand.Rand) {
 		return outcomeOf(code)
 	})
 	m.w.rec.Take(t)
-	if failed || m.w.broken(m.life) {
+	if failed || m.w.Broken(m.life) {
 		m.w.rec.Lost(Lost{Group: m.g.Name, Request: request, Until: request.To.Add(m.g.lock + skewed)})
 	}
 	for _, r := range t.Records { // in place of an older delivery
@@ -231,7 +232,7 @@ func (m *member) forgetSome(rnd *rand.Rand) {
 
 // acquired is what an answer gives of a partition.
 func acquired(w *world, p kmsg.ShareFetchResponseTopicPartition) (out []Taken) {
-	eachRecord(w.t, p.Records, func(r *record.Record) {
+	simulation.EachRecord(w.t, p.Records, func(r *record.Record) {
 		for _, a := range p.AcquiredRecords {
 			if r.Offset >= a.FirstOffset && r.Offset <= a.LastOffset {
 				out = append(out, Taken{Place{p.Partition, r.Offset}, string(r.Value), int(a.DeliveryCount), -1})
@@ -340,7 +341,7 @@ func (m *member) acknowledgeAs(rnd *rand.Rand, epoch int32, renew bool, said map
 	}
 	req.Topics = append(req.Topics, topic)
 	from := time.Now()
-	resp, err := ask[*kmsg.ShareAcknowledgeResponse](m.conn, m.life, sharer, req)
+	resp, err := simulation.Ask[*kmsg.ShareAcknowledgeResponse](m.conn, m.life, sharer, req)
 	request := Span{from, time.Now()}
 	if err != nil || resp.ErrorCode != 0 {
 		m.settled(said, request, func(int32) Outcome { return Unknown })
@@ -379,7 +380,7 @@ func (m *member) close(rnd *rand.Rand) {
 
 // produces makes messages: at once or later, with labels or without.
 func (w *world) produce(rnd *rand.Rand) {
-	l := w.current()
+	l := w.Current()
 	if l == nil {
 		return
 	}
@@ -412,7 +413,7 @@ func (w *world) produce(rnd *rand.Rand) {
 	})
 }
 
-func (w *world) send(l *life, n int32, sends []Send) error {
+func (w *world) send(l *simulation.Life, n int32, sends []Send) error {
 	var b record.Builder
 	b.Reset(record.Spec{})
 	for _, s := range sends {
@@ -432,14 +433,14 @@ func (w *world) send(l *life, n int32, sends []Send) error {
 	rp.Partition, rp.Records = n, slices.Clone(built)
 	rt.TopicID, rt.Partitions = w.topic.ID, append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
-	resp, err := ask[*kmsg.ProduceResponse](l.ctx, l, "User:producer", req)
+	resp, err := simulation.Ask[*kmsg.ProduceResponse](l.Context(), l, "User:producer", req)
 	if err != nil {
 		return err
 	}
 	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
 }
 
-func (w *world) delay(l *life, n int32, sends []Send) error {
+func (w *world) delay(l *simulation.Life, n int32, sends []Send) error {
 	req := &private.DelayRequest{TopicID: w.topic.ID, Partition: n}
 	for _, s := range sends {
 		m := private.DelayedMessage{DueMillis: s.Due.UnixMilli(), Value: []byte(s.Value)}
@@ -448,7 +449,7 @@ func (w *world) delay(l *life, n int32, sends []Send) error {
 		}
 		req.Messages = append(req.Messages, m)
 	}
-	resp, err := ask[*private.DelayResponse](l.ctx, l, private.Principal, req)
+	resp, err := simulation.Ask[*private.DelayResponse](l.Context(), l, private.Principal, req)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/tidemark-mq/tidemark/coordinator/config"
@@ -53,11 +52,7 @@ func TestHistoriesUnderVirtualTime(t *testing.T) {
 // history makes one history and checks it.
 func history(t *testing.T, seed uint64) {
 	w := newWorld(t, seed)
-	defer func() {
-		if l := w.takeLife(); l != nil {
-			_ = l.stop(false)
-		}
-	}()
+	defer w.end()
 	rnd := w.rnd
 	w.setUp(1+rnd.Int32N(3), someGroups(rnd))
 	w.startActors()
@@ -97,8 +92,7 @@ func history(t *testing.T, seed uint64) {
 			t.Logf("    %s", line)
 		}
 	}
-	l := w.takeLife()
-	require.NoError(t, l.stop(true), "an orderly stop")
+	w.Stop()
 }
 
 // startActors lets producers and consumers go.
@@ -144,7 +138,7 @@ func (w *world) drain() {
 	}
 	for range 600 {
 		for _, c := range all {
-			l := w.current()
+			l := w.Current()
 			for {
 				t, ok := c.take(l, w.rnd, 100, 5*time.Second, 0)
 				if !ok {

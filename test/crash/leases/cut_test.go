@@ -1,17 +1,14 @@
 package leases
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
@@ -88,17 +85,17 @@ func cutEverywhere(t *testing.T, least int64, metadata bool, s scenario) {
 // cutOnce answers whether the cut came before everything was done.
 func cutOnce(t *testing.T, c cutting, s scenario) bool {
 	w := newWorld(t)
-	defer func() { w.end() }()
+	defer w.End()
 	run, check := s(w)
 	synctest.Wait()
 	if c.metadata {
-		w.cable.cutAt(c.at, c.when)
+		w.CutAtTransaction(c.at, c.when)
 	} else {
-		w.disk.CutAt(w.disk.Ops()+c.at, c.when)
+		w.CutAtSync(c.at, c.when)
 	}
 	run()
 	time.Sleep(time.Second) // what goes on by itself
-	cut := w.disk.IsCut()
+	cut := w.Disk().IsCut()
 	w.crash(c)
 	check()
 	return cut
@@ -108,109 +105,18 @@ func cutOnce(t *testing.T, c cutting, s scenario) bool {
 func (w *world) crash(c cutting) {
 	w.t.Helper()
 	rnd := rand.New(rand.NewPCG(c.seed(), 7))
-	w.disk.Cut()
-	next := c.fate.left(w.disk, c.seed())
-	w.close(false)
-	w.disk = next
+	w.Crash(func(d *vfs.Crash) *vfs.Crash { return c.fate.left(d, c.seed()) })
 	if c.fate.again {
-		w.disk.CutAt(w.disk.Ops()+1+rnd.Int64N(8), vfs.When(rnd.IntN(2)))
+		w.CutAtSync(1+rnd.Int64N(8), vfs.When(rnd.IntN(2)))
 		err := w.start()
 		if err == nil {
 			time.Sleep(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
-		} else if !w.disk.IsCut() {
+		} else if !w.Disk().IsCut() {
 			w.t.Fatalf("a start that nothing disturbs: %v", err)
 		}
-		w.disk.Cut()
-		next = w.disk.PowerCut(rnd.Uint64())
-		w.close(false)
-		w.disk = next
+		w.Crash(func(d *vfs.Crash) *vfs.Crash { return d.PowerCut(rnd.Uint64()) })
 	}
 	if err := w.start(); err != nil {
 		w.t.Fatalf("a start that nothing disturbs: %v", err)
 	}
 }
-
-// cable is a broker's way to the cluster's metadata, which outlives it. It can be cut at a transaction: then its disk is cut as well,
-// because it is the broker that dies.
-type cable struct {
-	cluster.Store
-	die func()
-
-	mu   sync.Mutex
-	dead bool     // guarded by mu
-	left int64    // guarded by mu; transactions until the cut, which is the last of them; 0: there is none
-	when vfs.When // guarded by mu
-}
-
-// cutAt makes the n-th transaction from now the one at which the broker dies: before it, or after it and without its answer.
-func (c *cable) cutAt(n int64, when vfs.When) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.left, c.when = n, when
-}
-
-func (c *cable) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead = true
-}
-
-func (c *cable) check() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return cluster.ErrUnavailable
-	}
-	return nil
-}
-
-// Txn counts.
-func (c *cable) Txn(ctx context.Context, t cluster.Txn) (cluster.TxnResult, error) {
-	c.mu.Lock()
-	dead, last := c.dead, false
-	if !dead && c.left > 0 {
-		c.left--
-		last = c.left == 0
-		c.dead = last
-	}
-	when := c.when
-	c.mu.Unlock()
-	switch {
-	case dead:
-		return cluster.TxnResult{}, cluster.ErrUnavailable
-	case last:
-		c.die()
-		if when == vfs.AfterSync {
-			_, _ = c.Store.Txn(ctx, t)
-		}
-		return cluster.TxnResult{}, cluster.ErrUnavailable
-	}
-	return c.Store.Txn(ctx, t)
-}
-
-// Range implements cluster.Store.
-func (c *cable) Range(ctx context.Context, r cluster.Range) (cluster.RangeResult, error) {
-	if err := c.check(); err != nil {
-		return cluster.RangeResult{}, err
-	}
-	return c.Store.Range(ctx, r)
-}
-
-// KeepAlive implements cluster.Store.
-func (c *cable) KeepAlive(ctx context.Context, id cluster.LeaseID) (time.Duration, error) {
-	if err := c.check(); err != nil {
-		return 0, err
-	}
-	return c.Store.KeepAlive(ctx, id)
-}
-
-// Revoke implements cluster.Store.
-func (c *cable) Revoke(ctx context.Context, id cluster.LeaseID) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	return c.Store.Revoke(ctx, id)
-}
-
-// Close leaves the metadata as it is.
-func (c *cable) Close() error { return nil }

@@ -3,15 +3,19 @@ package leases
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	engine "github.com/tidemark-mq/tidemark/broker/share"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
 	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // graveyard is a queue whose messages are dead letters after one failure, with a consumer that holds some of them: more of them fail
@@ -61,7 +65,7 @@ func (g *graveyard) fail() { _ = g.settle("holder", private.Fail, 0, g.failing..
 // failed says it again where that was not answered.
 func (g *graveyard) failed() {
 	g.w.t.Helper()
-	g.w.patiently(func() error {
+	g.w.Patiently(func() error {
 		return g.known(g.settle("holder", private.Fail, 0, g.failing...))
 	})
 	g.check()
@@ -71,13 +75,13 @@ func (g *graveyard) failed() {
 func (g *graveyard) letters() (values []string) {
 	g.w.t.Helper()
 	seen := map[string]bool{}
-	for _, e := range g.w.read(g.q.dlq()) {
-		require.False(g.w.t, seen[e.value], "%s is copied twice", e.value)
-		require.Equal(g.w.t, e.value, e.header["__dlq.errors.offset"])
-		n, err := strconv.ParseInt(e.value, 10, 64)
+	for _, e := range g.w.Read(g.q.dlq()) {
+		require.False(g.w.t, seen[e.Value], "%s is copied twice", e.Value)
+		require.Equal(g.w.t, e.Value, e.Header["__dlq.errors.offset"])
+		n, err := strconv.ParseInt(e.Value, 10, 64)
 		require.NoError(g.w.t, err)
 		require.LessOrEqual(g.w.t, n, g.failing[len(g.failing)-1], "it never failed")
-		seen[e.value], values = true, append(values, e.value)
+		seen[e.Value], values = true, append(values, e.Value)
 	}
 	return values
 }
@@ -87,11 +91,11 @@ func (g *graveyard) quiet() private.GroupCount {
 	g.w.t.Helper()
 	g.w.eventually("an end of dead letters", func() bool {
 		var resp *private.ListLeasesResponse
-		g.w.patiently(func() (err error) {
+		g.w.Patiently(func() (err error) {
 			if resp, err = ask[*private.ListLeasesResponse](g.w, &private.ListLeasesRequest{Group: g.q.group, TopicID: g.q.topic, Partition: -1}); err != nil {
 				return err
 			}
-			return refusal(resp.ErrorCode, resp.ErrorMessage)
+			return simulation.Refusal(resp.ErrorCode, resp.ErrorMessage)
 		})
 		for _, l := range resp.Leases {
 			if l.State == archiving {
@@ -130,7 +134,7 @@ func (g *graveyard) on() {
 	next := int64(len(g.records))
 	w.fillFrom(g.q, int(next), 1)
 	g.records = append(g.records, told{})
-	w.patiently(func() error {
+	w.Patiently(func() error {
 		got, err := g.lease("after", 1, time.Minute, 0)
 		if err == nil {
 			require.Len(t, got, 1)
@@ -143,7 +147,7 @@ func (g *graveyard) on() {
 	w.eventually("another dead letter", func() bool { return w.count(g.q).DeadLettered == before.DeadLettered+1 })
 	require.Len(t, g.letters(), had+1)
 	for i := next - survives; i < next && g.records[i].holder != ""; i++ {
-		w.patiently(func() error { return g.known(g.settle("holder", private.Accept, 0, i)) })
+		w.Patiently(func() error { return g.known(g.settle("holder", private.Accept, 0, i)) })
 	}
 	g.check()
 	require.Zero(t, g.quiet().Available)
@@ -178,12 +182,28 @@ func TestRule1DeadLettersGoOnUnasked(t *testing.T) {
 	})
 }
 
+// slowIntents is the share coordinator, to which, while slow, intents of dead letters take a second to get.
+type slowIntents struct {
+	engine.State
+	slow *atomic.Bool
+}
+
+const intentDelay = time.Second
+
+func (s slowIntents) Write(w *share.Write, done func(error)) {
+	if w.Producer == nil || !s.slow.Load() {
+		s.State.Write(w, done)
+		return
+	}
+	time.AfterFunc(intentDelay, func() { s.State.Write(w, done) })
+}
+
 // TestRule1NoCopyBeforeItsIntent: while an intent is on its way no copy is made. (A cut alone shows that seldom: where both are on one
 // disk, what was written first tends to survive.)
 func TestRule1NoCopyBeforeItsIntent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		defer w.end()
+		defer w.End()
 		g := w.graveyard(0)
 		w.slow.Store(true)
 		g.fail()
@@ -243,10 +263,10 @@ func TestRule1TheSourceIsRemovedWhileOpen(t *testing.T) {
 // every dead letter that was not settled is copied once to the topic that is made in its place.
 func TestRule1TheTargetIsDeletedWhileOpen(t *testing.T) {
 	remove := func(w *world, g *graveyard) {
-		if topic := w.cluster.Image().Topic(g.q.dlq()); topic != nil {
+		if topic := w.Cluster.Image().Topic(g.q.dlq()); topic != nil {
 			ctx, cancel := w.ctx()
 			defer cancel()
-			_ = w.cluster.DeleteTopics(ctx, []uuid.ID{topic.ID})
+			_ = w.Cluster.DeleteTopics(ctx, []uuid.ID{topic.ID})
 		}
 	}
 	t.Run("after the restart", func(t *testing.T) {

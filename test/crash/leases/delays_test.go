@@ -37,17 +37,9 @@ func (d *delayed) send(name string, after time.Duration) {
 }
 
 // waiting is how many messages wait to enter the queue.
-func (d *delayed) waiting() (n int64) {
+func (d *delayed) waiting() int64 {
 	d.w.t.Helper()
-	d.w.patiently(func() error {
-		resp, err := ask[*private.CountQueueResponse](d.w, &private.CountQueueRequest{TopicID: d.q.topic})
-		if err != nil {
-			return err
-		}
-		n = resp.Delayed
-		return refusal(resp.ErrorCode, resp.ErrorMessage)
-	})
-	return n
+	return d.w.Count(d.q.topic).Delayed
 }
 
 // entered waits until nothing waits any more, and checks that what is there came once, after it was due and in order of that.
@@ -56,18 +48,18 @@ func (d *delayed) entered() map[string]bool {
 	t.Helper()
 	d.w.eventually("the last delayed message", func() bool { return d.waiting() == 0 })
 	there, latest := map[string]bool{}, int64(0)
-	for _, e := range d.w.read(d.q.name) {
-		at, known := d.due[e.value]
+	for _, e := range d.w.Read(d.q.name) {
+		at, known := d.due[e.Value]
 		if !known {
 			continue // sent at once
 		}
-		require.False(t, there[e.value], "%s entered twice", e.value)
-		there[e.value] = true
-		due, err := strconv.ParseInt(e.header[private.DueHeader], 10, 64)
+		require.False(t, there[e.Value], "%s entered twice", e.Value)
+		there[e.Value] = true
+		due, err := strconv.ParseInt(e.Header[private.DueHeader], 10, 64)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, due, at.UnixMilli(), "it was due after its delay")
-		require.GreaterOrEqual(t, e.at, due, "%s entered early", e.value)
-		require.GreaterOrEqual(t, due, latest, "%s entered out of order", e.value)
+		require.GreaterOrEqual(t, e.At.UnixMilli(), due, "%s entered early", e.Value)
+		require.GreaterOrEqual(t, due, latest, "%s entered out of order", e.Value)
 		latest = due
 	}
 	return there
@@ -99,7 +91,7 @@ func TestRule2ADelayedMessageEntersOnce(t *testing.T) {
 		}
 		return run, func() {
 			d.all()
-			there := len(w.read(q.name))
+			there := len(w.Read(q.name))
 			ctx, cancel := w.ctx()
 			defer cancel()
 			seen := map[string]bool{}

@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
 	"github.com/tidemark-mq/tidemark/protocol/private"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // busy is a queue in the middle of everything: some messages are leased, some are dead letters, of which one is leased and others
@@ -72,7 +73,7 @@ var own = regexp.MustCompile(`/(brokers/|controller|producer-ids|documents/secre
 // kept are the keys of the cluster's metadata that are of something which users made.
 func (w *world) kept() (keys []string) {
 	w.t.Helper()
-	got, err := w.metadata.Range(context.Background(), cluster.Range{})
+	got, err := w.Metadata.Range(context.Background(), cluster.Range{})
 	require.NoError(w.t, err)
 	for _, kv := range got.KVs {
 		if !own.MatchString(kv.Key) {
@@ -85,7 +86,7 @@ func (w *world) kept() (keys []string) {
 // groupNames are all groups that the broker lists.
 func (w *world) groupNames() (names []string) {
 	w.t.Helper()
-	w.patiently(func() error {
+	w.Patiently(func() error {
 		req := kmsg.NewPtrListGroupsRequest()
 		req.Version = 5
 		resp, err := ask[*kmsg.ListGroupsResponse](w, req)
@@ -96,7 +97,7 @@ func (w *world) groupNames() (names []string) {
 		for _, g := range resp.Groups {
 			names = append(names, g.Group)
 		}
-		return refusal(resp.ErrorCode, "list groups")
+		return simulation.Refusal(resp.ErrorCode, "list groups")
 	})
 	slices.Sort(names)
 	return names
@@ -106,9 +107,9 @@ func (w *world) groupNames() (names []string) {
 func (w *world) stateless(group string, topic uuid.ID) bool {
 	w.t.Helper()
 	var start int64
-	w.patiently(func() error {
+	w.Patiently(func() error {
 		done := make(chan error, 1)
-		w.shares.Summary(share.Key{Group: group, Topic: topic}, func(s share.Stored, err error) {
+		w.Shares.Summary(share.Key{Group: group, Topic: topic}, func(s share.Stored, err error) {
 			start = s.Start
 			done <- err
 		})
@@ -120,10 +121,10 @@ func (w *world) stateless(group string, topic uuid.ID) bool {
 // logs are the directories of partitions on the disk.
 func (w *world) logs() (names []string) {
 	w.t.Helper()
-	all, err := w.disk.List("data")
+	all, err := w.Disk().List(simulation.Dir)
 	require.NoError(w.t, err)
 	for _, name := range all {
-		if info, err := w.disk.Stat("data/" + name); err == nil && info.IsDir() {
+		if info, err := w.Disk().Stat(simulation.Dir + "/" + name); err == nil && info.IsDir() {
 			names = append(names, name)
 		}
 	}
@@ -160,7 +161,7 @@ func TestRule3ADeletedQueueIsGone(t *testing.T) {
 		was := w.before()
 		b := w.busy()
 		q := b.q
-		topics := [...]uuid.ID{q.topic, w.cluster.Image().Topic(q.dlq()).ID}
+		topics := [...]uuid.ID{q.topic, w.Cluster.Image().Topic(q.dlq()).ID}
 		deleted := false
 		remove := func() error {
 			ctx, cancel := w.ctx()
@@ -190,11 +191,11 @@ func TestRule3ADeletedQueueIsGone(t *testing.T) {
 			for i, topic := range topics {
 				w.eventually([]string{"the end of the group's state", "the end of the group's state of dead letters"}[i], func() bool { return w.stateless(q.group, topic) })
 				w.eventually("the end of what was delayed", func() bool {
-					n, err := w.delays.Count(topic, 1)
+					n, err := w.Delays.Count(topic, 1)
 					return err == nil && n == 0
 				})
 			}
-			require.Empty(w.t, w.read(q.dlq()))
+			require.Empty(w.t, w.Read(q.dlq()))
 			other.untouched()
 			was.is(w)
 		}
@@ -210,7 +211,7 @@ func TestRule3ADeletedGroupIsGone(t *testing.T) {
 		other := w.bystander()
 		b := w.busy()
 		q := b.q
-		topics := [...]uuid.ID{q.topic, w.cluster.Image().Topic(q.dlq()).ID}
+		topics := [...]uuid.ID{q.topic, w.Cluster.Image().Topic(q.dlq()).ID}
 		sibling := *q
 		sibling.group = w.group(q, "audit")
 		sl := w.ledger(&sibling, len(b.records))
@@ -240,8 +241,8 @@ func TestRule3ADeletedGroupIsGone(t *testing.T) {
 				w.eventually([]string{"the end of the group's state", "the end of the group's state of dead letters"}[i], func() bool { return w.stateless(q.group, topic) })
 			}
 			require.NotContains(w.t, w.groupNames(), q.group)
-			require.Nil(w.t, w.cluster.Image().Topic(q.dlq()))
-			require.Empty(w.t, w.cluster.Image().Config("group", q.group))
+			require.Nil(w.t, w.Cluster.Image().Topic(q.dlq()))
+			require.Empty(w.t, w.Cluster.Image().Config("group", q.group))
 			for _, key := range w.kept() {
 				require.NotContains(w.t, key, q.group)
 			}

@@ -78,7 +78,7 @@ func TestRule4TheLabelRuleIsFixedFirst(t *testing.T) {
 			got := 0
 			for n := w.count(q); n.Available > 0; n = w.count(q) {
 				var messages []queue.Received
-				w.patiently(func() (err error) {
+				w.Patiently(func() (err error) {
 					messages, err = receive(rule[0])
 					return err
 				})

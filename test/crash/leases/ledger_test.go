@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tidemark-mq/tidemark/protocol/private"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // ledger is what the consumers of a group were told of its records. What they see later is held against it as it comes.
@@ -52,7 +53,7 @@ func (l *ledger) lease(holder string, n int32, lease, wait time.Duration) ([]pri
 	resp, err := ask[*private.LeaseResponse](l.w, &private.LeaseRequest{Group: l.q.group, TopicID: l.q.topic, Partition: -1, Holder: holder, MaxRecords: n,
 		MaxBytes: 1 << 20, LeaseMillis: int32(lease.Milliseconds()), MaxWaitMillis: int32(wait.Milliseconds())})
 	if err == nil {
-		err = refusal(resp.ErrorCode, resp.ErrorMessage)
+		err = simulation.Refusal(resp.ErrorCode, resp.ErrorMessage)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,7 +122,7 @@ func (l *ledger) settle(holder string, action private.Action, renew time.Duratio
 	l.mu.Unlock()
 	resp, err := ask[*private.SettleResponse](l.w, req)
 	if err == nil {
-		err = refusal(resp.ErrorCode, resp.ErrorMessage)
+		err = simulation.Refusal(resp.ErrorCode, resp.ErrorMessage)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +174,7 @@ func (l *ledger) afterwards() {
 	w := l.w
 	w.t.Helper()
 	take := func(holder string, lease, wait time.Duration) (got []private.LeasedRecord) {
-		w.patiently(func() (err error) {
+		w.Patiently(func() (err error) {
 			got, err = l.lease(holder, 100, lease, wait)
 			return err
 		})
@@ -182,7 +183,7 @@ func (l *ledger) afterwards() {
 	}
 	accept := func(got []private.LeasedRecord, holder string) {
 		for _, r := range got {
-			w.patiently(func() error { return l.settle(holder, private.Accept, 0, r.Offset) })
+			w.Patiently(func() error { return l.settle(holder, private.Accept, 0, r.Offset) })
 		}
 	}
 	accept(take("stranger", time.Minute, 0), "stranger")
@@ -194,9 +195,9 @@ func (l *ledger) afterwards() {
 		switch i % 3 {
 		case 0: // it is left to run out
 		case 1:
-			w.patiently(func() error { return l.known(l.settle(r.holder, private.Accept, 0, int64(i))) })
+			w.Patiently(func() error { return l.known(l.settle(r.holder, private.Accept, 0, int64(i))) })
 		case 2:
-			w.patiently(func() error { return l.known(l.settle(r.holder, private.Renew, 50*time.Second, int64(i))) })
+			w.Patiently(func() error { return l.known(l.settle(r.holder, private.Renew, 50*time.Second, int64(i))) })
 		}
 	}
 	l.check()
@@ -204,7 +205,7 @@ func (l *ledger) afterwards() {
 		if w.count(l.q).Available == 0 {
 			break
 		}
-		accept(take("last", 10*time.Second, patience-time.Second), "last")
+		accept(take("last", 10*time.Second, simulation.Patience-time.Second), "last")
 	}
 	n := w.count(l.q)
 	require.Zero(w.t, n.Available, "nothing vanishes and nothing is stuck")

@@ -32,8 +32,8 @@ func TestCoordinatorRule5SnapshotsAndPruning(t *testing.T) {
 				time.Sleep(150 * time.Millisecond)
 			}
 			time.Sleep(time.Second)
-			if !w.disk.IsCut() {
-				require.Positive(w.t, w.pruned.Load(), "nothing was pruned: this script has lost its point")
+			if !w.Disk().IsCut() {
+				require.Positive(w.t, w.Pruned(), "nothing was pruned: this script has lost its point")
 			}
 		}
 		return run, func() {
