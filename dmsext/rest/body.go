@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/tidemark-mq/tidemark/dmsext/queue"
@@ -83,12 +84,18 @@ func (x *exchange) deadline(t time.Time) {
 // hangUp ends the connection after the answer, for a body that is not read to its end.
 func (x *exchange) hangUp() { x.w.Header().Set("Connection", "close") }
 
+// tooLarge refuses a body of n bytes, or more where its length was not announced.
 func (x *exchange) tooLarge(n int64, limit int) error {
 	x.hangUp()
-	if limit == sendBytes {
-		return refuse(queue.CodeSize, "The message size is %d, larger than the size limit %d.", n, MessageBytes)
+	size := strconv.FormatInt(n, 10)
+	if x.r.ContentLength < 0 {
+		size += " or more"
 	}
-	return refuse(queue.CodeFormat, "Invalid request format: the body has %d bytes or more, the limit is %d.", n, limit)
+	if limit == sendBytes {
+		return refuse(queue.CodeSize, "The message size is %s, larger than the size limit %d: this is the whole body with its white space, "+
+			"which may have %d bytes.", size, MessageBytes, limit)
+	}
+	return refuse(queue.CodeFormat, "Invalid request format: the body has %s bytes, the limit is %d.", size, limit)
 }
 
 // unread tells why a body could not be read.

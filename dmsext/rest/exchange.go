@@ -80,7 +80,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.limitBody()
 	path, encoded := r.URL.Path, false
 	if r.URL.RawPath != "" {
-		path, encoded = r.URL.RawPath, true
+		path, encoded = decodeUnreserved(r.URL.RawPath), true
 	}
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	for _, dialect := range dialects {

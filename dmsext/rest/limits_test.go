@@ -102,6 +102,26 @@ func TestBodiesPastTheLimitAreNotRead(t *testing.T) {
 	}
 }
 
+// TestWhatIsPastABodysLimitIsSaid: the size and the limits, for white space as for everything else.
+func TestWhatIsPastABodysLimitIsSaid(t *testing.T) {
+	w := newWorld(t, nil)
+	for path, x := range map[string]struct {
+		limit int
+		told  string // what stands before and after the size
+		after string
+	}{
+		ofQueue + "/messages": {sendBytes, "The message size is ", ", larger than the size limit 524288: this is the whole body with its white space, which may have 589824 bytes."},
+		base + "/queues":      {controlBytes, "Invalid request format: the body has ", " bytes, the limit is 65536."},
+		ofGroup + "/ack":      {ackBytes, "Invalid request format: the body has ", " bytes, the limit is 262144."},
+	} {
+		within := w.do("POST", path, strings.Repeat(" ", x.limit))
+		require.Contains(t, within.body, "the body is empty, an object is wanted", path)
+		blank := strings.Repeat(" ", x.limit+100)
+		require.Contains(t, w.do("POST", path, blank).body, x.told+itoa(x.limit+100)+x.after)
+		require.Contains(t, w.chunked(path, blank).body, x.told+itoa(x.limit+1)+" or more"+x.after)
+	}
+}
+
 func TestSlowBodiesAreEnded(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Limits.BodyTime = 50 * time.Millisecond })
 	c := w.dial()

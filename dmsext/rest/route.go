@@ -119,8 +119,39 @@ func allow(methods map[string]*route) string {
 	return strings.Join(names, ", ")
 }
 
+// decodeUnreserved decodes the letters, digits, hyphens, dots, underscores and tildes of a path that are percent-encoded, and
+// nothing else: encoded or not they are the same (RFC 3986, 6.2.2.2). An encoded slash stays encoded. The path has to be
+// well encoded.
+func decodeUnreserved(path string) string {
+	b := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if c := unhex(path[i+1])<<4 | unhex(path[i+2]); isUnreserved(c) {
+				b = append(b, c)
+				i += 2
+				continue
+			}
+		}
+		b = append(b, path[i])
+	}
+	return string(b)
+}
+
+// unhex is the value of a hexadecimal digit.
+func unhex(c byte) byte {
+	if c >= '0' && c <= '9' {
+		return c - '0'
+	}
+	return c&0x0f + 9
+}
+
+func isUnreserved(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+}
+
 // find walks down the tree by what follows the project in the path, keeping the parameters. Segments are decoded after
-// they were split: an encoded slash does not split.
+// they were split: an encoded slash does not split. The tree's own names are of characters that need no encoding, so the
+// path is compared with them as decodeUnreserved left it.
 func (x *exchange) find(rest string, encoded bool) *node {
 	at := x.server.tree
 	for rest != "" {
