@@ -135,6 +135,34 @@ func TestSettingsThatContradictEachOther(t *testing.T) {
 	require.Equal(t, "50000", own["consumer.session.timeout.ms"])
 }
 
+func TestGroupSettingsKeepTheBrokersBounds(t *testing.T) {
+	lock := func(ms string) map[string]string { return map[string]string{"share.record.lock.duration.ms": ms} }
+	_, err := ValidateGroup(lock("2000"), Layers{})
+	require.ErrorIs(t, err, ErrInvalid)
+	require.EqualError(t, err, "share.record.lock.duration.ms must be in the range 15000 to 60000 inclusive.")
+
+	wide := Layers{Start: map[string]string{"group.share.min.record.lock.duration.ms": "2000", "group.share.max.record.lock.duration.ms": "90000"}}
+	for ms, good := range map[string]bool{"1999": false, "2000": true, "90000": true, "90001": false} {
+		_, err := ValidateGroup(lock(ms), wide)
+		require.Equal(t, good, err == nil, ms)
+	}
+	wide.Start["group.share.min.record.lock.duration.ms"] = "1"
+	_, err = ValidateGroup(lock("999"), wide)
+	require.ErrorContains(t, err, "Value must be at least 1000")
+
+	for name, value := range map[string]string{"streams.num.standby.replicas": "3", "share.delivery.count.limit": "11", "consumer.heartbeat.interval.ms": "15001"} {
+		_, err := ValidateGroup(map[string]string{name: value}, Layers{})
+		require.ErrorContains(t, err, name+" must be in the range", name)
+	}
+}
+
+func TestInternalTopicsTakeNoDeadLetters(t *testing.T) {
+	_, err := ValidateGroup(map[string]string{"errors.deadletterqueue.topic.name": "__consumer_offsets"}, Layers{})
+	require.EqualError(t, err, "errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'")
+	_, err = ValidateGroup(map[string]string{"errors.deadletterqueue.topic.name": "dlq.orders"}, Layers{})
+	require.NoError(t, err)
+}
+
 func TestSensitiveValuesAreNeverShown(t *testing.T) {
 	k, _ := Broker().Key("sasl.jaas.config")
 	e := Layers{Start: map[string]string{"sasl.jaas.config": "secret"}}.Describe(Broker(), k)
