@@ -43,7 +43,7 @@ func TestAWindowIsLoadedBehindTheWritesOfTheOneBefore(t *testing.T) {
 		accepted := make(chan string, 1)
 		go func() { accepted <- w.settle(q, queueGroup, "one", private.Accept, 0) }()
 		<-slow.arrived
-		require.Equal(t, kerr.CoordinatorNotAvailable.Message, w.settle(q, queueGroup, "two", private.Accept, 1))
+		require.Equal(t, kerr.RequestTimedOut.Message, w.settle(q, queueGroup, "two", private.Accept, 1))
 		list := w.do(w.e.ListLeases, &private.ListLeasesRequest{Group: queueGroup, TopicID: q.ID, Partition: -1})
 		synctest.Wait()
 		close(slow.release)

@@ -74,9 +74,11 @@ func (s *settling) check() error {
 
 // decided is what is to be written for one lease.
 type decided struct {
-	p *partition
-	c *window.Change
-	w *share.Write
+	p        *partition
+	c        *window.Change // nil: nothing
+	w        *share.Write
+	lease    *private.SettledLease
+	accepted int32 // records that were mentioned and are accepted
 }
 
 // decide changes all windows, or none, and writes.
@@ -95,6 +97,8 @@ func (s *settling) decide(err error) {
 			s.refuse(err)
 			return
 		}
+		s.answer.Accepted += d.accepted
+		s.answer.Others += int32(len(d.lease.Records)) - d.accepted
 		if d.c != nil {
 			changes = append(changes, d)
 		}
@@ -102,8 +106,12 @@ func (s *settling) decide(err error) {
 	g := newGather(len(changes), s.reply)
 	for _, d := range changes {
 		d.p.send(d.c, d.w, func(err error) {
-			if err == nil {
+			switch {
+			case err == nil:
 				s.e.metrics.settled.Add(float64(offsets(d.c)))
+			case unreached(err) || len(changes) > 1:
+				s.e.spawn(func() { g.one(s.again(d, err)) })
+				return
 			}
 			g.one(err)
 		})
@@ -150,14 +158,10 @@ func (s *settling) lease(p *partition, l *private.SettledLease) (decided, error)
 			return decided{}, fmt.Errorf("%v: %w", p.key, err)
 		}
 		if c != nil {
-			s.answer.Accepted += w.accepted
-			s.answer.Others += int32(len(l.Records)) - w.accepted
-			return decided{p, c, p.writeLocked(c)}, nil
+			return decided{p, c, p.writeLocked(c), l, w.accepted}, nil
 		}
 	}
-	s.answer.Accepted += w.accepted
-	s.answer.Others += int32(len(l.Records)) - w.accepted
-	return decided{}, nil
+	return decided{lease: l, accepted: w.accepted}, nil
 }
 
 // walk collects what is to be done with a lease's records.

@@ -200,7 +200,7 @@ func TestAStateThatCannotBeReached(t *testing.T) {
 
 		var lost error = fmt.Errorf("nobody knows: %w", kerr.CoordinatorNotAvailable)
 		state.fail.Store(&lost)
-		require.Equal(t, "COORDINATOR_NOT_AVAILABLE", w.settle(q, queueGroup, "two", private.Accept, 0))
+		require.Equal(t, "REQUEST_TIMED_OUT", w.settle(q, queueGroup, "two", private.Accept, 0))
 		state.fail.Store(nil)
 		require.Equal(t, "3+0", w.settle(q, queueGroup, "two", private.Accept, 0, 1, 2), "what is kept counts: the lease")
 	})

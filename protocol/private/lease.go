@@ -95,7 +95,8 @@ type SettledRecord struct {
 	Action   Action
 }
 
-// SettleResponse answers a SettleRequest when what it did is durable. Accepted counts the mentioned records that were
+// SettleResponse answers a SettleRequest when what it did is durable. After REQUEST_TIMED_OUT it may have happened, or a part of it;
+// after any other error that passes nothing did, and it may be asked again. Accepted counts the mentioned records that were
 // accepted, Others the rest of them.
 type SettleResponse struct {
 	plain
