@@ -19,7 +19,7 @@ func accessKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "access-key", Short: "Create, list and delete access keys: what SDKs sign requests with"}
 	c := httpFlags(cmd)
 	cmd.AddCommand(accessKeyCreate(c), accessKeyList(c),
-		&cobra.Command{Use: "delete ACCESS-KEY...", Short: "Delete access keys; what is signed with them is refused from then on", Args: atLeastOne("access key"), RunE: c.over(c.deleteEach("access key", adminKeys+"/"))})
+		&cobra.Command{Use: "delete ACCESS-KEY...", Short: "Delete access keys; what is signed with them is refused from then on", Args: atLeastOne("access key"), RunE: c.over(c.deleteEach("access key", "access", adminKeys+"/"))})
 	return cmd
 }
 
@@ -40,6 +40,9 @@ func accessKeyCreate(c *httpClient) *cobra.Command {
 		if err := c.call(ctx, http.MethodPost, adminKeys, n, &k); err != nil {
 			return fmt.Errorf("access key of %s: %w", n.User, err)
 		}
+		if c.json {
+			return c.print(cmd.OutOrStdout(), k)
+		}
 		fmt.Fprintf(cmd.OutOrStdout(), "created access key %s of %s for project %s\nsecret %s\n", k.Access, k.User, k.Project, k.Secret)
 		return nil
 	})
@@ -56,6 +59,10 @@ func accessKeyList(c *httpClient) *cobra.Command {
 		}
 		if err := c.call(ctx, http.MethodGet, adminKeys+"?user="+url.QueryEscape(owner), nil, &answer); err != nil {
 			return err
+		}
+		if c.json {
+			answer.Keys = append([]identity.AccessKey{}, answer.Keys...)
+			return c.print(cmd.OutOrStdout(), answer)
 		}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "ACCESS KEY\tUSER\tPROJECT\tCREATED\tDESCRIPTION")

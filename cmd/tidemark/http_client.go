@@ -45,6 +45,7 @@ type httpClient struct {
 	scope        string        // the project to log in for, by name or id; "": the user's first
 	project      string        // the id of the one that was logged in for; "": none, or nobody did
 	waiting      time.Duration // how long the broker is told to wait in the next calls
+	json         bool          // answers are for programs
 }
 
 // httpFlags declares where the broker is and who asks.
@@ -56,6 +57,7 @@ func httpFlags(cmd *cobra.Command) *httpClient {
 	f.StringVar(&c.user, "user", "", "log in as this `user` (or "+envUser+"), with the password in "+envPassword+" or --password-file")
 	f.StringVar(&c.passwordFile, "password-file", "", "`file` with the password in its first line; - for standard input")
 	f.StringVar(&c.password, "password", "", "the `password`; others on this machine can see it")
+	f.BoolVar(&c.json, "json", false, "answer with one JSON object, for programs")
 	return c
 }
 
@@ -236,17 +238,17 @@ func (c *httpClient) over(run func(ctx context.Context, cmd *cobra.Command, args
 	}
 }
 
-// deleteEach deletes things by name and says so of each.
-func (c *httpClient) deleteEach(what, path string) func(context.Context, *cobra.Command, []string) error {
+// deleteEach deletes things by what the object of --json calls key, and says so of each.
+func (c *httpClient) deleteEach(what, key, path string) func(context.Context, *cobra.Command, []string) error {
 	return func(ctx context.Context, cmd *cobra.Command, names []string) error {
-		var failed []error
+		r := c.report(cmd.OutOrStdout(), "deleted")
 		for _, name := range names {
 			if err := c.call(ctx, http.MethodDelete, path+url.PathEscape(name), nil, nil); err != nil {
-				failed = append(failed, fmt.Errorf("%s %s: %w", what, name, err))
+				r.missed(fields{key: name}, fmt.Errorf("%s %s: %w", what, name, err))
 				continue
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", name)
+			r.did(fields{key: name}, "deleted %s", name)
 		}
-		return errors.Join(failed...)
+		return r.end()
 	}
 }

@@ -21,7 +21,7 @@ func projectCommand() *cobra.Command {
 	cmd.AddCommand(projectCreate(c),
 		&cobra.Command{Use: "list", Short: "List projects", Args: cobra.NoArgs, RunE: c.over(c.listProjects)},
 		&cobra.Command{Use: "show NAME...", Short: "Show projects, by name or id", Args: atLeastOne("project"), RunE: c.over(c.showProjects)},
-		&cobra.Command{Use: "delete NAME...", Short: "Delete projects that have no queues, users and access keys, by name or id", Args: atLeastOne("project"), RunE: c.over(c.deleteEach("project", adminProjects+"/"))})
+		&cobra.Command{Use: "delete NAME...", Short: "Delete projects that have no queues, users and access keys, by name or id", Args: atLeastOne("project"), RunE: c.over(c.deleteEach("project", "name", adminProjects+"/"))})
 	return cmd
 }
 
@@ -36,6 +36,9 @@ func projectCreate(c *httpClient) *cobra.Command {
 		var p identity.Project
 		if err := c.call(ctx, http.MethodPost, adminProjects, n, &p); err != nil {
 			return fmt.Errorf("project %s: %w", n.Name, err)
+		}
+		if c.json {
+			return c.print(cmd.OutOrStdout(), p)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "created project %s, id %s\n", p.Name, p.ID)
 		return nil
@@ -60,6 +63,10 @@ func (c *httpClient) listProjects(ctx context.Context, cmd *cobra.Command, _ []s
 	if err := c.call(ctx, http.MethodGet, adminProjects, nil, &answer); err != nil {
 		return err
 	}
+	if c.json {
+		answer.Projects = append([]identity.Project{}, answer.Projects...)
+		return c.print(cmd.OutOrStdout(), answer)
+	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "PROJECT\tID\tDOMAIN\tCREATED\tDESCRIPTION")
 	for _, p := range answer.Projects {
@@ -69,12 +76,19 @@ func (c *httpClient) listProjects(ctx context.Context, cmd *cobra.Command, _ []s
 }
 
 func (c *httpClient) showProjects(ctx context.Context, cmd *cobra.Command, names []string) error {
+	shown := []identity.Project{}
 	for _, name := range names {
 		var p identity.Project
 		if err := c.call(ctx, http.MethodGet, adminProjects+"/"+url.PathEscape(name), nil, &p); err != nil {
 			return fmt.Errorf("project %s: %w", name, err)
 		}
+		if shown = append(shown, p); c.json {
+			continue
+		}
 		fmt.Fprintf(cmd.OutOrStdout(), "project %s, id %s\n  domain=%s\n  created=%s\n  description=%s\n", p.Name, p.ID, p.Domain, p.Created.Format(time.RFC3339), p.Description)
+	}
+	if c.json {
+		return c.print(cmd.OutOrStdout(), fields{"projects": shown})
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,7 +22,6 @@ func queueCommand() *cobra.Command {
 	c := &queueClient{httpClient: httpFlags(cmd)}
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.wanted, "project", "", "the `project` of the queues, by name or id (or "+envProject+")")
-	f.BoolVar(&c.json, "json", false, "answer in JSON, for programs")
 	cmd.AddCommand(queueCreate(c), queueList(c), queueShow(c), queueDelete(c), queuePurge(c), queueGroup(c),
 		queueSend(c), queueReceive(c), queueAck(c), queueDeadLetters(c), queueLeases(c))
 	return cmd
@@ -34,7 +32,6 @@ type queueClient struct {
 	*httpClient
 	wanted string // the project, by name or id, as it was asked for
 	id     string // the project's
-	json   bool
 }
 
 // over makes what a command does from what it does in the project.
@@ -192,13 +189,6 @@ func (c *queueClient) group(ctx context.Context, queue, group string) (q queueVi
 	}
 	return q, g, fmt.Errorf("queue %s has no group %s; `tidemark queue group list %s` shows those it has, `tidemark queue group create %s %s` makes it",
 		q.Name, group, q.Name, q.Name, group)
-}
-
-// print writes a value as one line of JSON, with what programs sent in it as it was.
-func (c *queueClient) print(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }
 
 // wantArgs refuses a command without the things that it names.

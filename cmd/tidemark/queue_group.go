@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,7 +45,7 @@ func queueGroup(c *queueClient) *cobra.Command {
 	})
 	drop := &cobra.Command{Use: "delete QUEUE NAME...", Short: "Delete groups with their positions and dead letters", Args: wantArgs("a queue and at least one group", 2, -1)}
 	drop.RunE = c.over(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		var failed []error
+		r := c.report(cmd.OutOrStdout(), "deleted")
 		for _, name := range args[1:] {
 			q, g, err := c.group(ctx, args[0], name)
 			if err == nil {
@@ -55,12 +54,12 @@ func queueGroup(c *queueClient) *cobra.Command {
 				}
 			}
 			if err != nil {
-				failed = append(failed, err)
+				r.missed(fields{"name": name}, err)
 				continue
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted group %s\n", g.Name)
+			r.did(fields{"id": g.ID, "name": g.Name}, "deleted group %s", g.Name)
 		}
-		return errors.Join(failed...)
+		return r.end()
 	})
 	cmd.AddCommand(create, list, drop)
 	return cmd

@@ -101,35 +101,44 @@ func queueLeases(c *queueClient) *cobra.Command {
 			return err
 		}
 		settled := false
-		var failed []error
+		r := c.report(cmd.OutOrStdout(), "settled")
 		for _, w := range ways {
 			for _, place := range w.places {
 				settled = true
-				if err := c.settle(ctx, q, g, place, w.action, deadLetters); err != nil {
-					failed = append(failed, fmt.Errorf("--%s %s: %w", w.flag, place, err))
+				partition, offset, err := placeOf(place)
+				if err == nil {
+					err = c.settle(ctx, q, g, partition, offset, w.action, deadLetters)
+				}
+				if err != nil {
+					r.missed(fields{"action": w.action, "place": place}, fmt.Errorf("--%s %s: %w", w.flag, place, err))
 					continue
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", w.said, place)
+				r.did(fields{"action": w.action, "partition": partition, "offset": offset}, "%s %s", w.said, place)
 			}
 		}
 		if settled {
-			return errors.Join(failed...)
+			return r.end()
 		}
 		return c.leases(ctx, cmd.OutOrStdout(), q, g, deadLetters, limit)
 	})
 	return cmd
 }
 
-// settle ends the lease of the message at a place, partition:offset.
-func (c *queueClient) settle(ctx context.Context, q queueView, g groupView, place, action string, deadLetters bool) error {
+// placeOf reads where a message is: partition:offset.
+func placeOf(place string) (partition, offset uint64, err error) {
 	p, o, _ := strings.Cut(place, ":")
-	partition, err := strconv.ParseUint(p, 10, 31)
+	partition, err = strconv.ParseUint(p, 10, 31)
 	offset, oErr := strconv.ParseUint(o, 10, 63)
 	if err != nil || oErr != nil {
-		return errors.New("want partition:offset as `tidemark queue leases` shows them, 0:17 for instance")
+		return 0, 0, errors.New("want partition:offset as `tidemark queue leases` shows them, 0:17 for instance")
 	}
+	return partition, offset, nil
+}
+
+// settle ends the lease of the message at a place.
+func (c *queueClient) settle(ctx context.Context, q queueView, g groupView, partition, offset uint64, action string, deadLetters bool) error {
 	body := fields{"partition": partition, "offset": offset, "action": action, "deadletters": deadLetters}
-	err = c.call(ctx, http.MethodPost, c.path("queues", q.ID, "groups", g.ID, "leases", "settle"), body, nil)
+	err := c.call(ctx, http.MethodPost, c.path("queues", q.ID, "groups", g.ID, "leases", "settle"), body, nil)
 	if isRefusal(err, "DMS.10542209") {
 		return errors.New("nobody holds it; `tidemark queue leases` shows what is held")
 	}

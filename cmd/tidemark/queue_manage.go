@@ -75,7 +75,6 @@ func (c *queueClient) create(ctx context.Context, out io.Writer, body fields, gr
 	if err := c.call(ctx, http.MethodPost, c.path("queues"), body, &made); err != nil {
 		return fmt.Errorf("queue %s: %w", name, err)
 	}
-	var err error
 	answer := struct {
 		ID     string      `json:"id"`
 		Name   string      `json:"name"`
@@ -83,11 +82,17 @@ func (c *queueClient) create(ctx context.Context, out io.Writer, body fields, gr
 		Groups []groupName `json:"groups"`
 	}{ID: made.ID, Name: made.Name, Groups: []groupName{}}
 	if len(groups) > 0 {
-		if answer.Groups, err = c.createGroups(ctx, made.ID, groups); err != nil {
-			return fmt.Errorf("queue %s is created, id %s, but not its groups: %w", name, made.ID, err)
+		groupsMade, err := c.createGroups(ctx, made.ID, groups)
+		if err != nil {
+			err = fmt.Errorf("queue %s is created, id %s, but not its groups: %w", name, made.ID, err)
+			if c.json {
+				err = errors.Join(err, c.print(out, answer))
+			}
+			return err
 		}
+		answer.Groups = groupsMade
 	}
-	if err = c.call(ctx, http.MethodGet, c.path("queues", made.ID), nil, &made); err != nil {
+	if err := c.call(ctx, http.MethodGet, c.path("queues", made.ID), nil, &made); err != nil {
 		return fmt.Errorf("queue %s is created, id %s, but does not answer: %w", name, answer.ID, err)
 	}
 	if answer.Topic = made.Topic; c.json {
@@ -121,20 +126,27 @@ func queueList(c *queueClient) *cobra.Command {
 func queueShow(c *queueClient) *cobra.Command {
 	cmd := &cobra.Command{Use: "show QUEUE...", Short: "Show queues with their settings, groups and numbers", Args: atLeastOne("queue")}
 	cmd.RunE = c.over(func(ctx context.Context, cmd *cobra.Command, names []string) error {
+		shown := []fields{}
 		for _, name := range names {
-			if err := c.show(ctx, cmd.OutOrStdout(), name); err != nil {
+			one, err := c.show(ctx, cmd.OutOrStdout(), name)
+			if err != nil {
 				return err
 			}
+			shown = append(shown, one)
+		}
+		if c.json {
+			return c.print(cmd.OutOrStdout(), fields{"queues": shown})
 		}
 		return nil
 	})
 	return cmd
 }
 
-func (c *queueClient) show(ctx context.Context, out io.Writer, name string) error {
+// show writes a queue for people, or answers it for programs.
+func (c *queueClient) show(ctx context.Context, out io.Writer, name string) (fields, error) {
 	q, err := c.queue(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var raw json.RawMessage
 	if err = c.call(ctx, http.MethodGet, c.path("queues", q.ID)+"?include_deadletter=true", nil, &raw); err == nil {
@@ -146,13 +158,10 @@ func (c *queueClient) show(ctx context.Context, out io.Writer, name string) erro
 		groups, rawGroups, err = c.groups(ctx, q.ID, true)
 	}
 	if err != nil {
-		return fmt.Errorf("queue %s: %w", name, err)
+		return nil, fmt.Errorf("queue %s: %w", name, err)
 	}
 	if c.json {
-		return c.print(out, struct {
-			Queue  json.RawMessage `json:"queue"`
-			Groups json.RawMessage `json:"groups"`
-		}{raw, rawGroups})
+		return fields{"queue": raw, "groups": rawGroups}, nil
 	}
 	fmt.Fprintf(out, "queue %s, mode %s, id %s\n  messages=%d\n  created=%s\n  retention=%s\n  partitions=%d\n  topic=%s\n", q.Name, q.Mode, q.ID, q.Messages,
 		time.UnixMilli(q.Created).Format(time.RFC3339), time.Duration(q.Reservation)*time.Minute, q.Partitions, q.Topic)
@@ -165,13 +174,13 @@ func (c *queueClient) show(ctx context.Context, out io.Writer, name string) erro
 	if q.Description != nil {
 		fmt.Fprintf(out, "  description=%s\n", *q.Description)
 	}
-	return printGroups(out, "  ", groups)
+	return nil, printGroups(out, "  ", groups)
 }
 
 func queueDelete(c *queueClient) *cobra.Command {
 	cmd := &cobra.Command{Use: "delete QUEUE...", Short: "Delete queues with their groups, messages and dead letters", Args: atLeastOne("queue")}
 	cmd.RunE = c.over(func(ctx context.Context, cmd *cobra.Command, names []string) error {
-		var failed []error
+		r := c.report(cmd.OutOrStdout(), "deleted")
 		for _, name := range names {
 			q, err := c.queue(ctx, name)
 			if err == nil {
@@ -180,12 +189,12 @@ func queueDelete(c *queueClient) *cobra.Command {
 				}
 			}
 			if err != nil {
-				failed = append(failed, err)
+				r.missed(fields{"name": name}, err)
 				continue
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted %s\n", q.Name)
+			r.did(fields{"id": q.ID, "name": q.Name}, "deleted %s", q.Name)
 		}
-		return errors.Join(failed...)
+		return r.end()
 	})
 	return cmd
 }
@@ -204,6 +213,9 @@ func queuePurge(c *queueClient) *cobra.Command {
 		}
 		if err := c.call(ctx, http.MethodPost, c.path("queues", q.ID, "purge"), nil, nil); err != nil {
 			return fmt.Errorf("queue %s: %w", q.Name, err)
+		}
+		if c.json {
+			return c.print(cmd.OutOrStdout(), fields{"purged": fields{"id": q.ID, "name": q.Name, "messages": q.Messages}})
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "purged %s\n", q.Name)
 		return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -27,6 +28,10 @@ type retrieval struct {
 	all         bool
 	ack         bool
 	redrive     bool
+
+	got          jsonList // with --json
+	acknowledged int
+	sent         int // again
 }
 
 func (r *retrieval) flags(cmd *cobra.Command) {
@@ -87,24 +92,38 @@ func (r *retrieval) run(ctx context.Context, cmd *cobra.Command, args []string) 
 	if err != nil {
 		return err
 	}
-	wait, got := r.wait, 0
+	r.got = jsonList{out: cmd.OutOrStdout(), name: "messages"}
+	got, err := r.collect(ctx, cmd.OutOrStdout(), q, g)
+	if err == nil && got == 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "nothing came in %s\n", r.wait)
+	}
+	if r.c.json {
+		numbers := []member{{"acknowledged", r.acknowledged}}
+		if r.deadLetters {
+			numbers = append(numbers, member{"sent_again", r.sent})
+		}
+		err = errors.Join(err, r.got.end(numbers...))
+	}
+	return err
+}
+
+// collect receives in calls of the service, and tells how many messages came.
+func (r *retrieval) collect(ctx context.Context, out io.Writer, q queueView, g groupView) (got int, err error) {
+	wait := r.wait
 	for got < r.max {
 		batch, raw, err := r.receive(ctx, q, g, min(r.max-got, messagesAtOnce), wait)
 		if err != nil {
-			return fmt.Errorf("queue %s, group %s: %w", q.Name, g.Name, err)
+			return got, fmt.Errorf("queue %s, group %s: %w", q.Name, g.Name, err)
 		}
 		if len(batch) == 0 {
 			break
 		}
 		wait, got = leastWait, got+len(batch)
-		if err := r.done(ctx, cmd.OutOrStdout(), q, g, batch, raw); err != nil {
-			return err
+		if err := r.done(ctx, out, q, g, batch, raw); err != nil {
+			return got, err
 		}
 	}
-	if got == 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "nothing came in %s\n", r.wait)
-	}
-	return nil
+	return got, nil
 }
 
 func (r *retrieval) what() string {
@@ -141,7 +160,7 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Secon
 func (r *retrieval) done(ctx context.Context, out io.Writer, q queueView, g groupView, batch []incoming, raw []json.RawMessage) error {
 	for i := range batch {
 		if r.c.json {
-			if err := r.c.print(out, raw[i]); err != nil {
+			if err := r.got.add(raw[i]); err != nil { // before it is acknowledged
 				return err
 			}
 			continue
@@ -154,6 +173,7 @@ func (r *retrieval) done(ctx context.Context, out io.Writer, q queueView, g grou
 		if sent, failed = r.again(ctx, q, batch); sent < len(batch) {
 			batch = batch[:sent]
 		}
+		r.sent += sent
 	}
 	if len(batch) == 0 || !r.ack && !r.redrive {
 		return failed
@@ -163,6 +183,7 @@ func (r *retrieval) done(ctx context.Context, out io.Writer, q queueView, g grou
 		handles[i] = batch[i].Handle
 	}
 	done, err := r.c.acknowledge(ctx, q, g, r.deadLetters, handles, true)
+	r.acknowledged += done
 	switch {
 	case failed != nil:
 		return failed

@@ -50,15 +50,16 @@ func queueSend(c *queueClient) *cobra.Command {
 			return err
 		}
 		s := &sending{c: c, queue: q, out: cmd.OutOrStdout(), pattern: pattern, text: text, quiet: file != "" && !c.json}
+		s.ids = jsonList{out: s.out, name: "sent"}
 		if file != "" {
-			return s.file(ctx, file, cmd.InOrStdin())
+			err = s.file(ctx, file, cmd.InOrStdin())
+		} else {
+			err = s.bodies(ctx, args[1:])
 		}
-		for _, body := range args[1:] {
-			if err := s.add(ctx, body); err != nil {
-				return err
-			}
+		if c.json {
+			err = errors.Join(err, s.ids.end())
 		}
-		return s.flush(ctx)
+		return err
 	})
 	return cmd
 }
@@ -128,6 +129,17 @@ type sending struct {
 	elements []json.RawMessage
 	bytes    int
 	sent     int
+	ids      jsonList // of those sent, with --json
+}
+
+// bodies sends what was typed.
+func (s *sending) bodies(ctx context.Context, typed []string) error {
+	for _, body := range typed {
+		if err := s.add(ctx, body); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
 }
 
 // file sends the lines of a file.
@@ -201,9 +213,11 @@ func (s *sending) flush(ctx context.Context) error {
 	s.sent += len(ids)
 	s.elements, s.bytes = s.elements[:0], 0
 	switch {
-	case len(ids) == 0 || s.quiet:
+	case s.quiet:
 	case s.c.json:
-		err = errors.Join(err, s.c.print(s.out, fields{"sent": ids}))
+		for _, id := range ids {
+			err = errors.Join(err, s.ids.add(id))
+		}
 	default:
 		for _, id := range ids {
 			fmt.Fprintf(s.out, "sent %s\n", id)

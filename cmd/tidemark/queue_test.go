@@ -39,12 +39,12 @@ func newQueueConsole(t *testing.T) *console {
 	return consoleAt(t, "http://"+door.address())
 }
 
-// received is what receive --json prints, line by line.
+// received is what receive --json prints.
 func received(t *testing.T, out string) (bodies, handles []string) {
 	t.Helper()
-	for line := range strings.Lines(out) {
-		var m incoming
-		require.NoError(t, json.Unmarshal([]byte(line), &m), out)
+	var answer struct{ Messages []incoming }
+	require.NoError(t, json.Unmarshal([]byte(out), &answer), out)
+	for _, m := range answer.Messages {
 		bodies, handles = append(bodies, string(m.Message.Body)), append(handles, m.Handle)
 	}
 	return bodies, handles
@@ -141,6 +141,71 @@ func TestManyMessagesAreSentAndReceived(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lines")
 	require.NoError(t, os.WriteFile(path, []byte("short\n"+strings.Repeat("y", 600_000)+"\n"), 0o600))
 	c.fails("line 2: the line is longer than the 524288 bytes that a message may have; 1 messages are sent", "queue", "send", "lines", "--file", path)
+}
+
+// TestQueueCommandsAnswerProgramsWithOneObject: what was done is on standard output with --json, what was not is there too.
+func TestQueueCommandsAnswerProgramsWithOneObject(t *testing.T) {
+	c := newQueueConsole(t)
+	made := c.object("queue", "create", "a", "--mode", "fifo", "--max-consume-count", "1", "--group", "g")
+	id := made["id"].(string)
+	group := made["groups"].([]any)[0].(map[string]any)["id"].(string)
+	c.object("queue", "create", "b")
+	names := c.object("queue", "group", "create", "a", "h")["groups"].([]any)
+	require.Equal(t, "h", names[0].(map[string]any)["name"])
+	require.Equal(t, 2.0, c.object("queue", "list")["total"])
+	require.Len(t, c.object("queue", "group", "list", "a")["groups"], 2)
+
+	shown := c.object("queue", "show", "a", "b")["queues"].([]any)
+	require.Len(t, shown, 2)
+	require.Equal(t, id, shown[0].(map[string]any)["queue"].(map[string]any)["id"])
+	require.Len(t, shown[0].(map[string]any)["groups"].(map[string]any)["groups"], 2)
+
+	require.Len(t, c.object("queue", "send", "a", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12")["sent"], 12, "of two calls")
+	c.stdin = "\n\n"
+	require.Equal(t, map[string]any{"sent": []any{}}, c.object("queue", "send", "a", "--file", "-"))
+	got := c.object("queue", "receive", "a", "g", "--wait", "20s", "--max", "4")
+	require.Len(t, got["messages"], 4)
+	require.Equal(t, 0.0, got["acknowledged"])
+	require.Len(t, c.object("queue", "leases", "a", "g")["leases"], 1)
+
+	out, err := c.run("queue", "leases", "a", "g", "--json", "--accept", "0:0", "--accept", "0:1", "--dead-letter", "0:2", "--release", "0:3", "--release", "0:77", "--release", "x")
+	require.ErrorContains(t, err, "--release 0:77: nobody holds it")
+	require.JSONEq(t, `{"settled":[{"action":"release","partition":0,"offset":3},{"action":"accept","partition":0,"offset":0},{"action":"accept","partition":0,"offset":1},
+		{"action":"dead-letter","partition":0,"offset":2}],"failed":[
+		{"action":"release","place":"0:77","error":"--release 0:77: nobody holds it; `+"`tidemark queue leases`"+` shows what is held"},
+		{"action":"release","place":"x","error":"--release x: want partition:offset as `+"`tidemark queue leases`"+` shows them, 0:17 for instance"}]}`, out)
+
+	_, handles := received(t, c.must("queue", "receive", "a", "g", "--json", "--wait", "20s", "--max", "1"))
+	require.Equal(t, map[string]any{"success": 1.0, "fail": 0.0}, c.object("queue", "ack", "a", "g", handles[0]))
+	got = c.object("queue", "receive", "a", "g", "--wait", "20s", "--max", "30", "--ack")
+	require.Len(t, got["messages"], 8)
+	require.Equal(t, 8.0, got["acknowledged"])
+	require.Equal(t, map[string]any{"messages": []any{}, "acknowledged": 0.0}, c.object("queue", "receive", "b", c.group("b"), "--wait", "1s"))
+	got = c.object("queue", "deadletters", "a", "g", "--wait", "20s", "--max", "1", "--redrive")
+	require.Len(t, got["messages"], 1)
+	require.Equal(t, []any{1.0, 1.0}, []any{got["acknowledged"], got["sent_again"]})
+
+	c.fails("with --yes", "queue", "purge", "a", "--json")
+	require.Equal(t, map[string]any{"purged": map[string]any{"id": id, "name": "a", "messages": 13.0}}, c.object("queue", "purge", "a", "--yes"))
+
+	out, err = c.run("queue", "group", "delete", "a", "g", "nope", "--json")
+	require.ErrorContains(t, err, "queue a has no group nope")
+	require.Equal(t, []any{map[string]any{"id": group, "name": "g"}}, objectOf(t, out)["deleted"])
+	out, err = c.run("queue", "delete", "nope", "a", "--json")
+	require.ErrorContains(t, err, "there is no queue nope")
+	failed := objectOf(t, out)["failed"].([]any)
+	require.Len(t, failed, 1)
+	require.Contains(t, failed[0].(map[string]any)["error"], "there is no queue nope")
+	require.Equal(t, []any{map[string]any{"id": id, "name": "a"}}, objectOf(t, out)["deleted"])
+
+	out, err = c.run("queue", "create", "y", "--json", "--group", "a", "--group", "b", "--group", "c", "--group", "d")
+	require.ErrorContains(t, err, "is created, id")
+	require.Equal(t, "y", objectOf(t, out)["name"], "the queue is there without its groups")
+}
+
+// group makes a group and answers its id.
+func (c *console) group(queue string) string {
+	return c.object("queue", "group", "create", queue, "made")["groups"].([]any)[0].(map[string]any)["id"].(string)
 }
 
 func TestQueueCommandsSayWhatToDo(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http/httptest"
 	"os"
@@ -155,6 +156,56 @@ func TestFromAnOpenBrokerToAnAccessKey(t *testing.T) {
 	c.fails("in use", "project", "delete", "local")
 	c.fails("user nobody", "user", "delete", "alice", "nobody")
 	require.NotContains(t, c.must("user", "list"), "alice", "the one of them that is there is deleted")
+}
+
+// object runs a command with --json: it writes one line, which is an object.
+func (c *console) object(line ...string) map[string]any {
+	c.t.Helper()
+	return objectOf(c.t, c.must(append(line, "--json")...))
+}
+
+func objectOf(t *testing.T, out string) (object map[string]any) {
+	t.Helper()
+	require.Equal(t, 1, strings.Count(out, "\n"), out)
+	require.NoError(t, json.Unmarshal([]byte(out), &object), out)
+	return object
+}
+
+func TestIdentityCommandsAnswerProgramsWithOneObject(t *testing.T) {
+	c := newConsole(t)
+	require.Equal(t, map[string]any{"projects": []any{}}, c.object("project", "list"))
+	project := c.object("project", "create", "local")
+	c.object("project", "create", "other")
+	require.Len(t, project["id"], 32)
+	root := c.object("user", "create", "root", "--project", "local")
+	require.Equal(t, []any{"admin"}, root["roles"])
+	t.Setenv(envUser, "root")
+	t.Setenv(envPassword, root["password"].(string))
+
+	require.Len(t, c.object("project", "list")["projects"], 2)
+	require.Equal(t, project, c.object("project", "show", "local", "other")["projects"].([]any)[0])
+	t.Setenv(envNewPassword, "given by somebody")
+	alice := c.object("user", "create", "alice", "--project", "local")
+	require.NotContains(t, alice, "password", "whoever gave it knows it")
+	require.Equal(t, alice["id"], c.object("user", "passwd", "alice")["id"])
+	t.Setenv(envNewPassword, "")
+	require.Len(t, c.object("user", "passwd", "alice")["password"], 24)
+	require.Equal(t, []any{"member", "admin"}, c.object("user", "set", "alice", "--role", "member,admin")["roles"])
+	require.Len(t, c.object("user", "list")["users"], 2)
+	require.Len(t, c.object("user", "show", "alice", "root")["users"], 2)
+
+	require.Equal(t, map[string]any{"access_keys": []any{}}, c.object("access-key", "list"))
+	key := c.object("access-key", "create", "--owner", "alice")
+	require.Len(t, key["secret"], 40)
+	require.Equal(t, key["access"], c.object("access-key", "list")["access_keys"].([]any)[0].(map[string]any)["access"])
+	require.Equal(t, map[string]any{"deleted": []any{map[string]any{"access": key["access"]}}, "failed": []any{}}, c.object("access-key", "delete", key["access"].(string)))
+
+	out, err := c.run("user", "delete", "nobody", "alice", "--json")
+	require.ErrorContains(t, err, "user nobody")
+	said := objectOf(t, out)
+	require.Equal(t, []any{map[string]any{"name": "alice"}}, said["deleted"])
+	require.Equal(t, "nobody", said["failed"].([]any)[0].(map[string]any)["name"])
+	require.Equal(t, []any{map[string]any{"name": "other"}}, c.object("project", "delete", "other")["deleted"])
 }
 
 func TestAWrongAddressIsNamed(t *testing.T) {
