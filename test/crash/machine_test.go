@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-mq/tidemark/storage/cleaner"
 	"github.com/tidemark-mq/tidemark/storage/logdir"
 	"github.com/tidemark-mq/tidemark/storage/vfs"
+	"github.com/tidemark-mq/tidemark/test/simulation"
 )
 
 // machine is what stands between the handlers and the disk, put together as a broker does it: a data directory, partitions,
@@ -240,18 +241,10 @@ func later(d time.Duration) step {
 	}
 }
 
-// left is what a crash leaves of a disk; every fourth seed only ends the process.
+// left cuts a disk, and is what that leaves.
 func left(disk *vfs.Crash, seed uint64) *vfs.Crash {
 	disk.Cut()
-	switch seed % 4 {
-	case 0:
-		return disk.PowerCutAll()
-	case 1:
-		return disk.Kill()
-	case 2:
-		return disk.PowerCutNone()
-	}
-	return disk.PowerCut(seed)
+	return simulation.Remains(disk, seed)
 }
 
 // script runs steps on a machine whose disk is cut at each of its sync points in turn (in short runs at a few of them), on

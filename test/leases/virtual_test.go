@@ -80,19 +80,24 @@ func history(t *testing.T, seed uint64) {
 	w.drain()
 	w.noteCounts(w.count())
 	w.readLogs()
-	h := w.rec.History()
+	judge(t, fmt.Sprintf("seed %d: ", seed), w.rec.History())
+	w.Stop()
+}
+
+// judge fails the test for what is wrong in a history, with all that the messages went through.
+func judge(t testing.TB, prefix string, h *History) {
+	t.Helper()
 	found := Check(h)
 	for i, v := range found {
 		if i == 10 {
 			t.Errorf("and %d more", len(found)-i)
 			break
 		}
-		t.Errorf("seed %d: %v", seed, v)
+		t.Errorf("%s%v", prefix, v)
 		for _, line := range h.story(v.Group, v.Value) {
 			t.Logf("    %s", line)
 		}
 	}
-	w.Stop()
 }
 
 // startActors lets producers and consumers go.

@@ -52,7 +52,7 @@ const slowest = 4 * time.Millisecond
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
 	w.World = simulation.New(t, simulation.Options{Seed: seed, Verbose: *verbose, JournalSync: slowest,
-		Share: share.Config{SnapshotUpdates: 20, WriteTimeout: 15 * time.Second}})
+		Share: share.Config{SnapshotUpdates: 20, WriteTimeout: 15 * time.Second, PruneInterval: 2 * time.Second, ColdSnapshotInterval: 3 * time.Second}})
 	require.NoError(t, w.Start())
 	return w
 }
@@ -60,6 +60,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 // end is the world's end, also where a test has failed and actors are at work.
 func (w *world) end() {
 	w.t.Helper()
+	defer w.actors.Wait() // time stands still when the test is over
 	w.stopped.Store(true)
 	w.End()
 }

@@ -2,11 +2,10 @@
 // before and after that took effect, and what a restart finds is held against what was answered.
 //
 // A script is a scenario: it prepares a world, then does things that may be cut anywhere, and says what must hold afterwards. The
-// world is a whole broker in memory, put together as broker.Start does it but without sockets, under virtual time. Its disk is the
-// crash file system, and the cluster's metadata outlives it, as an etcd does; deletions are cut between its transactions, too.
+// world is a simulated broker (test/simulation), whole and in memory under virtual time, over a disk and metadata that can be cut;
+// deletions are cut between the transactions of the metadata, too.
 //
-//   - life_test.go: one life of a broker.
-//   - world_test.go: its lives, its disk, and what clients do, through the front door.
+//   - world_test.go: the broker with the queue service on it, and what clients do, through the front door.
 //   - cut_test.go: how a scenario is cut, and what is left of the disk.
 //   - ledger_test.go: what consumers were told of a group's records, and whether what they see later agrees.
 //   - the rest: the scripts.
