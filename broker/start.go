@@ -195,6 +195,7 @@ func (b *Broker) startGroups(context.Context) error {
 		},
 		Share: b.shares, Topics: groupTopics{b}, Settings: b.shareSettings,
 		ShareStateChanged: func(k share.Key) { b.leases.Forget(k) },
+		ShareStateDeleted: func(k share.Key) { b.leases.Deleted(k) },
 		Log:               b.log.Named("group"), Metrics: b.registry,
 	})
 	if err != nil {

@@ -267,13 +267,18 @@ func (e *Engine) Apply(old, now *cluster.Image) {
 	}
 }
 
+// Deleted drops the window of a share partition whose state was deleted, as it is with its group; who waits for it is answered.
+func (e *Engine) Deleted(k share.Key) { e.drop(k, errDeleted) }
+
 // Forget drops the window of a share partition whose state was altered or deleted; who waits for it goes on with what is kept now.
-func (e *Engine) Forget(k share.Key) {
+func (e *Engine) Forget(k share.Key) { e.drop(k, errForgotten) }
+
+func (e *Engine) drop(k share.Key, why error) {
 	e.mu.Lock()
 	p := e.parts[k]
 	e.mu.Unlock()
 	if p != nil {
-		p.stop(errForgotten)
+		p.stop(why)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 var (
 	errStopped   = errors.New("share: the broker is stopping")                        // NOT_LEADER_OR_FOLLOWER
 	errNotLeader = errors.New("share: this broker no longer leads the partition")     // NOT_LEADER_OR_FOLLOWER
+	errDeleted   = errors.New("share: the partition's state was deleted")             // GROUP_ID_NOT_FOUND
 	errForgotten = errors.New("share: the partition's state was altered or put away") // NOT_LEADER_OR_FOLLOWER: asked again, it is loaded anew
 )
 
@@ -30,6 +31,7 @@ var codes = []struct {
 	{window.ErrRange, kerr.InvalidRequest},
 	{errStopped, kerr.NotLeaderForPartition},
 	{errNotLeader, kerr.NotLeaderForPartition},
+	{errDeleted, kerr.GroupIDNotFound},
 	{errForgotten, kerr.NotLeaderForPartition},
 	{replica.ErrDiskFull, kerr.KafkaStorageError},
 	{replica.ErrOffline, kerr.KafkaStorageError},
@@ -93,9 +95,12 @@ func (e *Engine) plainCode(err error, doing string) (code int16, message string)
 }
 
 // code is plainCode for share consumers, to whom Kafka says one thing of a coordinator that cannot be reached yet, is loading, or
-// is elsewhere.
+// is elsewhere. Who fetches from what was deleted is to look again: clients know no other code for that.
 func (e *Engine) code(err error, doing string) (code int16, message string) {
 	code, message = e.plainCode(err, doing)
+	if errors.Is(err, errDeleted) {
+		code = kerr.NotLeaderForPartition.Code
+	}
 	if code == kerr.NotCoordinator.Code || code == kerr.CoordinatorLoadInProgress.Code {
 		code = kerr.CoordinatorNotAvailable.Code
 	}

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -90,6 +91,13 @@ func (e *Engine) keys(group string, topic uuid.ID, partition int32) ([]share.Key
 func (l *leasing) attempt(ready []*place, final bool, finished func(over bool)) {
 	if len(ready) > 0 {
 		l.err, l.failed, l.worked = nil, 0, false
+	}
+	for _, pl := range ready {
+		if pl.part == nil && errors.Is(pl.err, errDeleted) { // the group goes; what is left of it is nobody's to wait for
+			l.refuse(pl.err)
+			finished(true)
+			return
+		}
 	}
 	if l.call.Context.Err() == nil {
 		l.next(inTurn(ready), final, finished)

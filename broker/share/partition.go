@@ -52,6 +52,13 @@ func (p *partition) stale() bool {
 	return p.over.Load() || p.part.Closed() || p.part.Epoch() != p.epoch || p.e.leads(p.part) != nil
 }
 
+// deleted tells whether it is over because its state was deleted.
+func (p *partition) deleted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.why == errDeleted
+}
+
 // ready tells whether it is loaded and in use.
 func (p *partition) ready() bool {
 	p.mu.Lock()

@@ -278,10 +278,17 @@ func (p *poll) expire() {
 	}
 }
 
-// lost says that the partition of a place is over: another is looked for.
+// lost says that the partition of a place is over: another is looked for, unless its state was deleted.
 func (p *poll) lost(pl *place) {
+	deleted := pl.part != nil && pl.part.deleted()
 	p.mu.Lock()
 	if p.mu.state == pollOver {
+		p.mu.Unlock()
+		return
+	}
+	if deleted {
+		pl.part, pl.err, pl.at = nil, errDeleted, placeReady
+		p.rouseLocked()
 		p.mu.Unlock()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
+	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
 )
 
@@ -205,5 +206,24 @@ func TestAnAnswerForNobodyIsGivenBack(t *testing.T) {
 		synctest.Wait()
 		other.epoch = second.epoch
 		require.Equal(t, "0: 2-2x2 [2-2]", other.fetch(other.asking()), "the session goes on")
+	})
+}
+
+func TestWhoWaitsForWhatIsDeletedIsAnswered(t *testing.T) {
+	virtually(t, func(t *testing.T, w *doorWorld) {
+		tp := w.topic("t", 2)
+		c := w.sharer("g", "m").opens(named(tp, 0))
+		began := time.Now()
+		p := c.send(patient(c.asking()))
+		synctest.Wait()
+		require.True(t, p.parked())
+		w.engine.Deleted(share.Key{Group: "other", Topic: tp.ID})
+		synctest.Wait()
+		require.True(t, p.parked())
+		w.engine.Deleted(share.Key{Group: "g", Topic: tp.ID})
+		require.Equal(t, "0: NOT_LEADER_FOR_PARTITION", p.answer())
+		require.Zero(t, time.Since(began))
+		w.produce(tp, 0, 1)
+		require.Equal(t, "0: 0-0 [0-0]", c.fetch(c.asking()), "what is made anew can be fetched")
 	})
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// ShareStateChanged is told of each state that was, or may have been, deleted or set to another offset, after it was: windows over it are to
 	// be forgotten.
 	ShareStateChanged func(share.Key)
+	// ShareStateDeleted is told instead where it was, or may have been, deleted: who waits for something of it is to be answered. nil:
+	// ShareStateChanged is.
+	ShareStateDeleted func(share.Key)
 }
 
 // Service is the group coordinator of this broker: for the groups of those partitions of
@@ -51,6 +54,7 @@ type Service struct {
 	topics            Topics
 	shareSettings     func(group string) ShareSettings
 	shareStateChanged func(share.Key)
+	shareStateDeleted func(share.Key)
 }
 
 // New makes a coordinator that leads no partition yet.
@@ -67,6 +71,10 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		cfg: o.Config.withDefaults(), partitions: o.Partitions, log: o.Log,
 		share: o.Share, topics: o.Topics, shareSettings: o.Settings, shareStateChanged: o.ShareStateChanged,
+		shareStateDeleted: o.ShareStateDeleted,
+	}
+	if s.shareStateDeleted == nil {
+		s.shareStateDeleted = s.stateChanged
 	}
 	rt, err := runtime.New(runtime.Options[*machine]{
 		Name: "group", KV: o.KV, Rows: Rows,

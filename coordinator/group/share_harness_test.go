@@ -25,7 +25,8 @@ type world struct {
 	topics   map[string]knownTopic
 	states   map[share.Key]share.Stored
 	ends     map[uuid.ID]int64
-	changed  []share.Key // told to ShareStateChanged
+	changed  []share.Key // told to ShareStateChanged, or to ShareStateDeleted
+	deleted  []share.Key // told to ShareStateDeleted
 	fail     error       // of every change of states
 	hold     bool        // changes of states wait for release
 	held     []func()
@@ -49,6 +50,11 @@ func (w *world) options(o *Options) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changed = append(w.changed, k)
+	}
+	o.ShareStateDeleted = func(k share.Key) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.changed, w.deleted = append(w.changed, k), append(w.deleted, k)
 	}
 	o.Settings = func(string) ShareSettings { return w.settings }
 }

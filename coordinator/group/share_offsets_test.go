@@ -83,6 +83,7 @@ func TestShareOffsetsAreAltered(t *testing.T) {
 		require.Equal(t, []share.Key{
 			{Group: "new", Topic: topicA.id, Partition: 1}, {Group: "new", Topic: topicA.id, Partition: 1}, {Group: "new", Topic: topicA.id, Partition: 2},
 		}, w.changed)
+		require.Empty(t, w.deleted, "who waits goes on")
 		check(t, "0", showAlter(c.alter("new2", nil).get()))
 		check(t, "69", c.showShare("new2"))
 		check(t, "24", showAlter(c.alter("", map[string]int64{"a/1": 3}).get()))
@@ -128,6 +129,7 @@ func TestShareOffsetsAreDeleted(t *testing.T) {
 		}, c.log.records(t, from))
 		require.Equal(t, []string{"g/0b/0@2:-1", "g/0b/1@2:-1"}, w.kept())
 		require.Len(t, w.changed, 4)
+		require.Equal(t, w.changed, w.deleted)
 		check(t, "0 a=3", c.deleteOffsetsOf("g", "a"))
 		c.commit("classic", nil, "t", 0, 1)
 		check(t, "69", c.deleteOffsetsOf("classic", "a"))

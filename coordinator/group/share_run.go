@@ -108,7 +108,7 @@ func (s *Service) begin(run *stateRun, err error) {
 	spread(len(run.deletes), runFanOut, func(i int, done func()) {
 		k := run.deletes[i]
 		s.share.Delete(k, func(err error) {
-			s.stateChanged(k) // also after an error: nobody may know whether it happened, and a window that forgets reads again
+			s.shareStateDeleted(k) // also after an error: nobody may know whether it happened, and a window that forgets reads again
 			if err != nil {
 				failed(k, err)
 			}
