@@ -213,6 +213,9 @@ func received(q *queue, partition int32, rec *private.LeasedRecord) Received {
 			}
 		}
 	}
+	if len(out.Attributes) > 1 { // a Kafka client may have written a name twice
+		out.Attributes = lastOfEach(out.Attributes)
+	}
 	if out.ID == "" {
 		out.ID = recordID(q, fromPartition, fromOffset)
 	}
