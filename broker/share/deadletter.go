@@ -29,6 +29,7 @@ type deadLetters struct {
 	busy     bool      // bury runs
 	retry    time.Time // when it is tried again; zero: nothing failed
 	failed   int       // times in a row that it did
+	quiet    time.Time // until when those that are too large are not told of
 	alone    bool      // one record a copy: the target refused several together
 }
 

@@ -1,8 +1,11 @@
 package share
 
 import (
+	"encoding/binary"
 	"strconv"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/broker/share/window"
@@ -36,6 +39,21 @@ type letter struct {
 
 func (c *letter) span() window.Span { return window.Span{First: c.of.First, Last: c.of.Last} }
 
+// oversize is a dead letter that its target does not take. A size of 0: there is none.
+type oversize struct {
+	offset      int64
+	size, limit int // bytes
+	more        int // others like it
+}
+
+func (o *oversize) note(offset int64, size, limit int) {
+	if o.size > 0 {
+		o.more++
+		return
+	}
+	*o = oversize{offset: offset, size: size, limit: limit}
+}
+
 // digger reads dead letters and makes copies of them.
 type digger struct {
 	p      *partition
@@ -44,6 +62,7 @@ type digger struct {
 	each   int // records of a copy
 	copies []letter
 	lost   []window.Span // hold no record, or none that can be copied
+	large  oversize      // the first that is larger than the target takes
 	size   int           // of the last of copies, about
 	buf    []byte
 }
@@ -61,6 +80,7 @@ func (p *partition) digger(s *settings, to destination) *digger {
 // dig reads dead letters, as many as make up to five copies for a target.
 func (p *partition) dig(s *settings, waiting []share.Batch, to destination) (copies []letter, lost []window.Span, err error) {
 	d := p.digger(s, to)
+	defer func() { p.tellOversize(d.large) }()
 	for i := range waiting {
 		more, err := d.batch(waiting[i])
 		if err != nil {
@@ -151,9 +171,10 @@ func (d *digger) lose(first, last int64) {
 func (d *digger) add(b share.Batch, rec *record.Record) bool {
 	size := copyOverhead + len(d.p.key.Group) + len(d.p.part.Topic)
 	if d.whole {
-		size += sizeOf(rec) + 8*rec.NumHeaders()
+		size += sizeOf(rec) + headerLengths(rec)
 	}
 	if size+record.HeaderSize > d.most {
+		d.large.note(rec.Offset, size+record.HeaderSize, d.most)
 		d.lose(rec.Offset, rec.Offset)
 		return true
 	}
@@ -171,6 +192,37 @@ func (d *digger) add(b share.Batch, rec *record.Record) bool {
 	b.First, b.Last = rec.Offset, rec.Offset
 	d.copies, d.size = append(d.copies, letter{of: b, records: []private.LeasedRecord{leased(rec, sizeOf(rec))}}), size
 	return true
+}
+
+// headerLengths is what the lengths of a record's headers take, in bytes.
+func headerLengths(r *record.Record) (n int) {
+	var b [binary.MaxVarintLen64]byte
+	for name, value := range r.Headers() {
+		n += binary.PutVarint(b[:], int64(len(name))) + binary.PutVarint(b[:], int64(len(value)))
+	}
+	return n
+}
+
+// quietFor is how long a partition says nothing more of dead letters that are too large after it has told of one.
+const quietFor = time.Minute
+
+// tellOversize tells of a dead letter that is dropped because its topic does not take it.
+func (p *partition) tellOversize(o oversize) {
+	if o.size == 0 {
+		return
+	}
+	now := p.e.now()
+	p.mu.Lock()
+	quiet := now.Before(p.mu.dead.quiet)
+	if !quiet {
+		p.mu.dead.quiet = now.Add(quietFor)
+	}
+	p.mu.Unlock()
+	if quiet {
+		return
+	}
+	p.e.o.Log.Error("a dead letter is larger than its topic takes: it is dropped, and counted as rejected", zap.Stringer("partition", p.key),
+		zap.Int64("offset", o.offset), zap.Int("bytes", o.size), zap.Int("max.message.bytes", o.limit), zap.Int("others", o.more))
 }
 
 // copyOverhead is about what a copy is larger than its record: its headers, and lengths.

@@ -2,6 +2,7 @@ package share
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
@@ -287,19 +290,53 @@ func TestADeadLetterThatItsTopicDoesNotTake(t *testing.T) {
 	w := newWorld(t)
 	q := w.deadQueue()
 	w.topic("q-dlq", 1, "errors.deadletterqueue.group.enable", "true", "max.message.bytes", "2000")
-	w.put(q, 0, message{value: "a"}, message{value: strings.Repeat("x", 3000)}, message{value: "c"})
+	core, logged := observer.New(zap.ErrorLevel)
+	w.e.o.Log = zap.New(core)
+	w.put(q, 0, message{value: "a"}, message{value: strings.Repeat("x", 3000)}, message{value: "c"}, message{value: strings.Repeat("y", 3000)})
 	w.fail(q, 0, 1, 2)
 	w.deadLettered(q, 2)
 	require.Equal(t, []string{"a@q-0-0", "c@q-0-2"}, w.inTopic("q-dlq"))
+	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0].Available == 1 }, "it is settled without a copy")
+	require.Equal(t, "0+1", w.settle(q, queueGroup, "f", private.Fail, 3))
+	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0].Available == 0 }, "it is settled without a copy")
+	told := logged.All()
+	require.Len(t, told, 1, "not one for each")
+	about := told[0].ContextMap()
+	require.EqualValues(t, 1, about["offset"])
+	require.EqualValues(t, 2000, about["max.message.bytes"])
+	require.Greater(t, about["bytes"], int64(3000))
+	require.Contains(t, about["partition"], queueGroup)
 
 	// One that wants keys: it refuses what comes.
 	require.NoError(t, w.cluster.DeleteTopic(t.Context(), w.cluster.Image().Topic("q-dlq").ID))
 	w.topic("q-dlq", 1, "errors.deadletterqueue.group.enable", "true", "cleanup.policy", "compact")
 	w.set(queueGroup, "errors.deadletterqueue.copy.record.enable", "false")
 	w.put(q, 0, message{value: "d"}, message{value: "e"})
-	w.fail(q, 3, 4)
+	w.fail(q, 4, 5)
 	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0].Available == 0 }, "they are settled without copies")
 	require.Empty(t, w.inTopic("q-dlq"))
+}
+
+// What a queue takes its dead letters' topic takes with the headers that say where it was, however many headers it has already.
+func TestTheLargestMessageOfAQueueFitsIntoItsDeadLetters(t *testing.T) {
+	w := newWorld(t)
+	q := w.deadQueue()
+	var b record.Builder
+	b.Reset(record.Spec{})
+	headers := make([]record.Header, 30_000)
+	for i := range headers {
+		headers[i] = record.Header{Name: "h"}
+	}
+	b.Append(time.Now().UnixMilli(), nil, []byte(strings.Repeat("x", 100_000)), headers...)
+	batch, err := b.Build()
+	require.NoError(t, err)
+	require.NoError(t, w.cluster.AlterConfigs(t.Context(), "topic", "q", func(map[string]string) (map[string]string, error) {
+		return map[string]string{"max.message.bytes": fmt.Sprint(len(batch))}, nil
+	}))
+	w.append(q, 0, slices.Clone(batch))
+	w.fail(q, 0)
+	w.deadLettered(q, 1)
+	require.Len(t, w.inTopic("q-dlq"), 1)
 }
 
 func TestDeadLettersOfShareGroups(t *testing.T) {
