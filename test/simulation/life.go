@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
+	"github.com/tidemark-mq/tidemark/broker/clock"
 	"github.com/tidemark-mq/tidemark/broker/delay"
 	"github.com/tidemark-mq/tidemark/broker/fetch"
 	"github.com/tidemark-mq/tidemark/broker/handler"
@@ -54,6 +55,7 @@ type Life struct {
 	leases   *engine.Engine
 	door     *engine.Door
 	handlers *handler.Registry
+	now      func() time.Time
 
 	ctx    context.Context // ends when the life does
 	end    context.CancelFunc
@@ -68,6 +70,9 @@ func (l *Life) Context() context.Context { return l.ctx }
 func (l *Life) Do(ctx context.Context, principal string, req kmsg.Request) (kmsg.Response, error) {
 	return l.handlers.Do(ctx, principal, req)
 }
+
+// Now is the time that the broker's leases and delayed messages go by.
+func (l *Life) Now() time.Time { return l.now() }
 
 // Pruned is the offset below which the share coordinator's log was dropped last; 0: it was not yet.
 func (l *Life) Pruned() int64 { return l.pruned.Load() }
@@ -113,7 +118,8 @@ func (l *Life) coordinators(o Options) (err error) {
 		return err
 	}
 	l.groups, err = group.New(group.Options{KV: l.dir.KV(), Log: l.log, Partitions: named(offsetsTopic), Share: l.Shares, Topics: topics{l},
-		ShareStateChanged: func(k share.Key) { l.leases.Forget(k) }})
+		ShareStateChanged: func(k share.Key) { l.leases.Forget(k) },
+		ShareStateDeleted: func(k share.Key) { l.leases.Deleted(k) }})
 	if err != nil {
 		return err
 	}
@@ -123,8 +129,9 @@ func (l *Life) coordinators(o Options) (err error) {
 
 // engines makes the delays, the leases, and the front door.
 func (l *Life) engines(o Options) (err error) {
+	l.now = clock.Anchored(time.Now)
 	producers := handler.NewProducerIDs(l.Cluster.AllocateProducerIDs)
-	l.Delays, err = delay.New(delay.Options{KV: l.dir.KV(), Replicas: l.Replicas, Image: l.Cluster.Image, ProducerID: producers.Next, Log: l.log})
+	l.Delays, err = delay.New(delay.Options{KV: l.dir.KV(), Replicas: l.Replicas, Image: l.Cluster.Image, ProducerID: producers.Next, Now: l.now, Log: l.log})
 	if err != nil {
 		return err
 	}
@@ -132,7 +139,7 @@ func (l *Life) engines(o Options) (err error) {
 	if o.State != nil {
 		state = o.State(state)
 	}
-	l.leases, err = engine.New(engine.Options{BrokerID: 1, Replicas: l.Replicas, State: state, Image: l.Cluster.Image, Start: settings, Log: l.log,
+	l.leases, err = engine.New(engine.Options{BrokerID: 1, Replicas: l.Replicas, State: state, Image: l.Cluster.Image, Start: settings, Now: l.now, Log: l.log,
 		CreateTopic: l.Cluster.CreateTopic, ProducerIDs: producers.Next,
 		Delayed: func(_ context.Context, id uuid.ID) (int64, error) {
 			return l.Delays.Count(id, partitions(l.Cluster.Image().TopicByID(id)))

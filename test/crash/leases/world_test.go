@@ -52,7 +52,7 @@ func (w *world) start() error {
 		return err
 	}
 	w.Life = w.Current()
-	w.queues = queue.New(queue.Options{Broker: w.Life, Log: w.Log})
+	w.queues = queue.New(queue.Options{Broker: w.Life, Now: w.Now, Log: w.Log})
 	return nil
 }
 
