@@ -70,7 +70,7 @@ var features = []feature{
 	{name: "share.version", min: 0, max: 2},     // 2 has dead letters (KIP-1191)
 }
 
-// FoundingFeatures are the feature levels in force in a cluster that this version of the broker founds.
+// FoundingFeatures are the feature levels in force in a cluster that this version of the broker founds; one founded earlier is raised to them.
 func FoundingFeatures() map[string]int16 {
 	levels := map[string]int16{}
 	for _, f := range features {

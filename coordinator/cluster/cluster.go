@@ -82,6 +82,9 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 		return err
 	}
 	c.session.identity = identity
+	if err := raiseFeatures(ctx, c.store, c.prefix, identity, o); err != nil {
+		return err
+	}
 	if err := c.view.load(ctx); err != nil {
 		return err
 	}

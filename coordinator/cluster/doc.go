@@ -6,7 +6,7 @@
 // Every key lies under one prefix ("tidemark/" by default); values are readable JSON.
 //
 //	cluster                       {"id":"kW1...22 characters","format":1}                 made once
-//	features                      {"metadata.version":33}                                 made with cluster
+//	features                      {"metadata.version":33}                                 made with cluster; brokers that know more raise it
 //	brokers/<id>                  {"incarnation":"...","directory":"...","listeners":[..]} leased; its revision is the broker's epoch
 //	controller                    {"broker":1,"incarnation":"..."}                        leased; its revision is the controller's epoch
 //	topics/<name>                 {"id":"...","partitions":3}                             makes partitions 0 to 2 count

@@ -36,7 +36,7 @@ type Options struct {
 	// there nobody waits to take over, and a machine that stood still should not shuffle leaders.
 	SessionTimeout time.Duration
 
-	Features            map[string]int16 // finalized feature levels of a cluster founded now
+	Features            map[string]int16 // levels that this broker knows: those of a cluster founded now, and what others are raised to
 	PartitionsPerBatch  int              // partitions made by one request at most; default 10,000 as in Kafka
 	PartitionsPerTopic  int              // default 100,000
 	PartitionsInCluster int              // default 200,000
