@@ -40,6 +40,9 @@ func (p *partition) target(s *settings) (destination, error) {
 	if name == "" || name == p.part.Topic {
 		return destination{nowhere: "the group has no dead letter topic"}, nil
 	}
+	if !private.IsQueueGroup(p.key.Group) && !p.deadLetterName(image, name) {
+		return destination{nowhere: "its name is not one of dead letter topics"}, nil
+	}
 	t := image.Topic(name)
 	if t == nil {
 		spec, why := p.deadLetterSpec(image, name)
@@ -82,13 +85,16 @@ func (p *partition) deadLetterSpec(image *cluster.Image, name string) (spec clus
 		return spec, ""
 	}
 	l := replica.Layers(image, p.e.o.BrokerID, p.e.o.Start, "")
-	switch prefix := l.BrokerString("errors.deadletterqueue.topic.name.prefix"); {
-	case !l.BrokerBool("errors.deadletterqueue.auto.create.topics.enable"):
+	if !l.BrokerBool("errors.deadletterqueue.auto.create.topics.enable") {
 		return spec, "it does not exist"
-	case strings.HasPrefix(name, "__"), !strings.HasPrefix(name, prefix):
-		return spec, "its name is not one of dead letter topics"
 	}
 	spec.Partitions = int32(l.BrokerInt("num.partitions"))
 	spec.ReplicationFactor = int16(max(1, min(l.BrokerInt("default.replication.factor"), int64(len(image.Brokers)))))
 	return spec, ""
+}
+
+// deadLetterName tells whether a share group's dead letters may go to a topic of that name, there or not, as in Kafka.
+func (p *partition) deadLetterName(image *cluster.Image, name string) bool {
+	prefix := replica.Layers(image, p.e.o.BrokerID, p.e.o.Start, "").BrokerString("errors.deadletterqueue.topic.name.prefix")
+	return strings.HasPrefix(name, prefix) && !strings.HasPrefix(name, "__")
 }
