@@ -134,11 +134,17 @@ func (p *partition) written(c *window.Change, err error) {
 	p.mu.Lock()
 	now := p.e.now()
 	if err == nil {
-		p.mu.window.Commit(c, now)
+		p.commitLocked(c, now)
 	} else {
 		p.mu.window.Rollback(c, now)
 	}
 	p.endLocked(err, now)
+}
+
+// commitLocked lets a change that is durable take effect, and what it counts with it: who counts sees both or neither.
+func (p *partition) commitLocked(c *window.Change, now time.Time) {
+	p.mu.window.Commit(c, now)
+	p.mu.counters = p.mu.counters.Add(c.Add)
 }
 
 // endLocked counts a write as ended, and unlocks the partition.

@@ -113,9 +113,8 @@ func (n *counting) count(k share.Key, out *tally, g *gather) {
 		switch {
 		case err != nil:
 			out.err = err
-		case inUse != nil:
-			out.counters = kept.Counters
-			out.available, out.inFlight = inUse.count(high)
+		case inUse != nil: // with what was on its way when this was asked: the state answers in order
+			inUse.count(high, out)
 		case kept.Start < 0:
 			out.counters = kept.Counters
 			if n.e.settings(k.Group, nil).Reset.Earliest {
@@ -124,8 +123,9 @@ func (n *counting) count(k share.Key, out *tally, g *gather) {
 		case kept.Start >= high || kept.LeaderEpoch < 0 && kept.DeliveryComplete <= 0: // all is settled, or none was ever leased
 			out.counters = kept.Counters
 			out.available = max(0, high-max(start, kept.Start))
+			out.counters.Skipped += max(0, min(start, high)-kept.Start) // as the next lease will say
 		default:
-			n.load(k, high, kept.Counters, out, g)
+			n.load(k, high, out, g)
 			return
 		}
 		g.one(nil)
@@ -133,31 +133,34 @@ func (n *counting) count(k share.Key, out *tally, g *gather) {
 }
 
 // load counts a share partition by its window.
-func (n *counting) load(k share.Key, high int64, c share.Counters, out *tally, g *gather) {
+func (n *counting) load(k share.Key, high int64, out *tally, g *gather) {
 	n.e.partition(k, func(p *partition, err error) {
-		out.counters, out.err = c, err
-		if err == nil {
-			out.available, out.inFlight = p.count(high)
+		if out.err = err; err == nil {
+			p.count(high, out)
 		}
 		g.one(nil)
 	})
 }
 
-// count is how many records below high are in the log and not settled, and how many of them are held.
-func (p *partition) count(high int64) (available, inFlight int64) {
+// count says how many records below high are in the log and not settled, how many of them are held, and what became of the others.
+func (p *partition) count(high int64, out *tally) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w, start := p.mu.window, p.part.LogStart()
+	out.counters = p.mu.counters
 	if start <= w.Start() {
-		return max(0, high-w.Start()-w.Complete()), w.InFlight()
+		out.available, out.inFlight = max(0, high-w.Start()-w.Complete()), max(0, w.InFlight()-p.mu.ended)
+		return
 	}
-	// Retention passed the window's start, as the next lease will see: only what is above counts.
-	for b := range w.Ranges(start) {
+	// Retention or a purge passed the window's start, as the next lease will see: only what is above counts, and the rest is skipped.
+	for b := range w.Ranges(w.Start()) {
+		out.counters.Skipped += max(0, min(b.Last+1, start)-b.First)
 		n := max(0, min(b.Last+1, high)-max(b.First, start))
-		available += n
+		out.available += n
 		if b.State == share.Acquired {
-			inFlight += n
+			out.inFlight += n
 		}
 	}
-	return available + max(0, high-max(start, w.End())), inFlight
+	out.counters.Skipped += max(0, start-w.End())
+	out.available += max(0, high-max(start, w.End()))
 }

@@ -254,7 +254,7 @@ func (p *partition) change(producer *share.Producer, decide func(*window.Window)
 		switch {
 		case c == nil:
 		case err == nil:
-			p.mu.window.Commit(c, now)
+			p.commitLocked(c, now)
 		default:
 			p.mu.window.Rollback(c, now)
 		}

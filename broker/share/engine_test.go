@@ -289,7 +289,7 @@ func TestRetentionPassesOverWhatIsHeld(t *testing.T) {
 	require.NoError(t, err)
 	_, err = p.DeleteRecords(4)
 	require.NoError(t, err)
-	require.Equal(t, private.GroupCount{Group: queueGroup, Available: 2}, w.count(q, queueGroup).Groups[0])
+	require.Equal(t, private.GroupCount{Group: queueGroup, Available: 2, Skipped: 4}, w.count(q, queueGroup).Groups[0])
 	require.Equal(t, "1 2", w.take(q, queueGroup, "two", 9))
 	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0].Skipped == 4 }, "skipped records are counted")
 	require.Equal(t, "INVALID_RECORD_STATE", w.settle(q, queueGroup, "one", private.Accept, 0))

@@ -136,7 +136,7 @@ func (p *partition) make(kept share.Stored) {
 		return
 	}
 	p.mu.settings = p.e.settings(p.key.Group, nil)
-	p.mu.window, p.mu.stateEpoch = w, kept.StateEpoch
+	p.mu.window, p.mu.stateEpoch, p.mu.counters = w, kept.StateEpoch, kept.Counters
 	p.mu.dead.producer = kept.Producer
 	p.mu.used = now
 	loaded := p.mu.loaded
@@ -147,7 +147,12 @@ func (p *partition) make(kept share.Stored) {
 		p.catchUpLocked(now)
 	}
 	p.e.o.Log.Debug("share partition in use", zap.Stringer("partition", p.key), zap.Int64("start", w.Start()), zap.Int32("epoch", p.epoch))
-	p.sendLocked(expired, func(error) {})
+	p.mu.ended = offsets(expired)
+	p.sendLocked(expired, func(error) {
+		p.mu.Lock()
+		p.mu.ended = 0
+		p.mu.Unlock()
+	})
 	for _, done := range loaded {
 		done(p, nil)
 	}

@@ -28,6 +28,8 @@ type partition struct {
 		settings   *settings
 		window     *window.Window // nil until it is loaded
 		stateEpoch int32
+		counters   share.Counters            // of what took effect
+		ended      int64                     // leases that had ended when it was loaded, and whose end is not durable yet
 		why        error                     // it is over, and why
 		loaded     []func(*partition, error) // who waits for the load
 		writes     int                       // changes on the way
