@@ -47,9 +47,10 @@ var allowed = map[string][]string{
 	"broker/server":       {"broker/call", "broker/quota", "protocol/..."},
 	"broker/replica":      {"storage/log", "storage/logdir", "coordinator/cluster", "coordinator/config", "coordinator/runtime", "protocol/..."},
 	"broker/fetch":        {"broker/call", "broker/replica", "coordinator/cluster", "protocol/..."},
+	"broker/clock":        {},
 	"broker/share/window": {"coordinator/share"},
-	"broker/share":        {"broker/share/window", "broker/replica", "broker/call", "coordinator/share", "coordinator/cluster", "coordinator/config", "storage/log", "protocol/..."},
-	"broker/delay":        {"broker/replica", "broker/call", "coordinator/runtime", "coordinator/cluster", "coordinator/config", "storage/kv", "storage/log", "protocol/..."},
+	"broker/share":        {"broker/share/window", "broker/clock", "broker/replica", "broker/call", "coordinator/share", "coordinator/cluster", "coordinator/config", "storage/log", "protocol/..."},
+	"broker/delay":        {"broker/clock", "broker/replica", "broker/call", "coordinator/runtime", "coordinator/cluster", "coordinator/config", "storage/kv", "storage/log", "protocol/..."},
 	"broker/handler":      {"broker/call", "broker/quota", "broker/replica", "broker/fetch", "broker/share", "broker/delay", "coordinator/...", "protocol/..."},
 	"broker":              {"broker/...", "coordinator/...", "storage/...", "protocol/..."},
 
