@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"coordinator/group":   {"coordinator/runtime", "coordinator/share", "storage/kv", "protocol/..."},
 
 	"broker/call":         {"protocol/..."},
+	"broker/clock":        {},
 	"broker/quota":        {},
 	"broker/admin":        {},
 	"broker/server":       {"broker/call", "broker/quota", "protocol/..."},
@@ -49,7 +50,7 @@ var allowed = map[string][]string{
 	"broker/fetch":        {"broker/call", "broker/replica", "coordinator/cluster", "protocol/..."},
 	"broker/clock":        {},
 	"broker/share/window": {"coordinator/share"},
-	"broker/share":        {"broker/share/window", "broker/clock", "broker/replica", "broker/call", "coordinator/share", "coordinator/cluster", "coordinator/config", "storage/log", "protocol/..."},
+	"broker/share":        {"broker/share/window", "broker/clock", "broker/clock", "broker/replica", "broker/call", "coordinator/share", "coordinator/cluster", "coordinator/config", "storage/log", "protocol/..."},
 	"broker/delay":        {"broker/clock", "broker/replica", "broker/call", "coordinator/runtime", "coordinator/cluster", "coordinator/config", "storage/kv", "storage/log", "protocol/..."},
 	"broker/handler":      {"broker/call", "broker/quota", "broker/replica", "broker/fetch", "broker/share", "broker/delay", "coordinator/...", "protocol/..."},
 	"broker":              {"broker/...", "coordinator/...", "storage/...", "protocol/..."},
