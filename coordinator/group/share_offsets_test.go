@@ -63,9 +63,22 @@ func TestShareOffsetsAreDescribed(t *testing.T) {
 		w.states[share.Key{Group: "g", Topic: topicA.id, Partition: 1}] = share.Stored{StateEpoch: 2, LeaderEpoch: 3, Start: 5, DeliveryComplete: 2}
 		w.states[share.Key{Group: "g", Topic: topicA.id, Partition: 2}] = share.Stored{StateEpoch: 2, Start: 5, DeliveryComplete: -1}
 		w.ends[topicA.id] = 20
-		check(t, "0 a/1=5+13 a/1=5+13 a/2=5+-1 a/0=-1+-1 a/9=-1+-1 a/-1=-1+-1", c.where("g", "a", 1, 1, 2, 0, 9, -1))
+		check(t, "0 a/1=5+13 a/2=5+-1 a/0=-1+-1 a/9=-1+-1 a/-1=-1+-1", c.where("g", "a", 1, 1, 2, 0, 9, -1))
 		check(t, "0 a/0=-1+-1 a/1=5+13 a/2=5+-1 a/3=-1+-1", c.where("g", ""))
-		check(t, "0 zz/0=-1+-1", c.where("g", "zz", 0))
+		check(t, "0 zz/0=-1+-1 zz/0=-1+-1", c.where("g", "zz", 0, 0))
+		req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
+		topic := func(name string, partitions ...int32) kmsg.DescribeShareGroupOffsetsRequestGroupTopic {
+			return kmsg.DescribeShareGroupOffsetsRequestGroupTopic{Topic: name, Partitions: partitions}
+		}
+		req.Groups = []kmsg.DescribeShareGroupOffsetsRequestGroup{{GroupID: "g", Topics: []kmsg.DescribeShareGroupOffsetsRequestGroupTopic{
+			topic("a", 1, 1), topic("zz", 0), topic("b", 0), topic("a", 2, 1), topic("zz", 0)}}}
+		p := &reply1[*kmsg.DescribeShareGroupOffsetsResponse]{t: t}
+		c.DescribeShareGroupOffsets(req, p.set)
+		var told []string
+		for _, g := range p.get().Groups[0].Topics {
+			told = append(told, fmt.Sprint(g.Topic, len(g.Partitions)))
+		}
+		require.Equal(t, []string{"a2", "zz1", "b1", "zz1"}, told, "what exists is told once")
 		w.ends[topicA.id] = 3
 		check(t, "0 a/1=5+0", c.where("g", "a", 1))
 		c.stopped(func() { check(t, "16", c.where("g", "a", 1)) })

@@ -55,11 +55,7 @@ func (s *Service) positions(asked *kmsg.DescribeShareGroupOffsetsRequestGroup, d
 		return
 	}
 	if asked.Topics != nil {
-		for i := range asked.Topics {
-			t := &asked.Topics[i]
-			id, _, _ := s.topics.Topic(t.Topic)
-			answer.Topics = append(answer.Topics, positionsOf(t.Topic, id, t.Partitions))
-		}
+		answer.Topics = s.named(asked.Topics)
 	} else {
 		for _, id := range slices.SortedFunc(maps.Keys(all), compareID) {
 			if name, _, ok := s.topics.TopicByID(id); ok {
@@ -68,6 +64,36 @@ func (s *Service) positions(asked *kmsg.DescribeShareGroupOffsetsRequestGroup, d
 		}
 	}
 	s.fill(&answer, done)
+}
+
+// named is the answer for topics that were asked for, as long as nothing is known. What is named again is told once, except of
+// topics that do not exist, as in Kafka.
+func (s *Service) named(asked []kmsg.DescribeShareGroupOffsetsRequestGroupTopic) (topics []kmsg.DescribeShareGroupOffsetsResponseGroupTopic) {
+	at := map[uuid.ID]int{}
+	seen := map[share.Key]bool{}
+	for i := range asked {
+		t := &asked[i]
+		id, _, there := s.topics.Topic(t.Topic)
+		if !there {
+			topics = append(topics, positionsOf(t.Topic, id, t.Partitions))
+			continue
+		}
+		var fresh []int32
+		for _, p := range t.Partitions {
+			if k := (share.Key{Topic: id, Partition: p}); !seen[k] {
+				seen[k] = true
+				fresh = append(fresh, p)
+			}
+		}
+		told := positionsOf(t.Topic, id, fresh)
+		if j, again := at[id]; again {
+			topics[j].Partitions = append(topics[j].Partitions, told.Partitions...)
+			continue
+		}
+		at[id] = len(topics)
+		topics = append(topics, told)
+	}
+	return topics
 }
 
 // positionsOf is the answer for a topic as long as nothing is known.
@@ -82,14 +108,10 @@ func positionsOf(name string, id uuid.ID, partitions []int32) kmsg.DescribeShare
 	return t
 }
 
-// position is where a group is in a partition.
-type position struct {
-	at []*kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition // where it is told: as often as it was asked for
-}
-
-// fill looks up what an answer is to tell, each partition once.
+// fill looks up what an answer, which names each partition that exists once, is to tell.
 func (s *Service) fill(answer *kmsg.DescribeShareGroupOffsetsResponseGroup, done func(kmsg.DescribeShareGroupOffsetsResponseGroup)) {
-	found := map[share.Key]*position{}
+	var keys []share.Key
+	var places []*kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition
 	for i := range answer.Topics {
 		t := &answer.Topics[i]
 		_, there, _ := s.topics.TopicByID(t.TopicID)
@@ -98,44 +120,33 @@ func (s *Service) fill(answer *kmsg.DescribeShareGroupOffsetsResponseGroup, done
 			if p.Partition < 0 || p.Partition >= there {
 				continue
 			}
-			k := share.Key{Group: answer.GroupID, Topic: t.TopicID, Partition: p.Partition}
-			if found[k] == nil {
-				found[k] = &position{}
-			}
-			found[k].at = append(found[k].at, p)
+			keys = append(keys, share.Key{Group: answer.GroupID, Topic: t.TopicID, Partition: p.Partition})
+			places = append(places, p)
 		}
 	}
-	keys := slices.Collect(maps.Keys(found))
 	spread(len(keys), positionsAtOnce, func(i int, next func()) {
-		s.position(keys[i], found[keys[i]], next)
+		s.position(keys[i], places[i], next)
 	}, func() { done(*answer) })
 }
 
-// position fills in one partition.
-func (s *Service) position(k share.Key, pos *position, next func()) {
-	tell := func(fn func(*kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition)) {
-		for _, p := range pos.at {
-			fn(p)
-		}
-		next()
-	}
+// position fills in one partition. Beyond the log's end, where somebody may have set a group, nothing lags; Kafka tells a lag below 0.
+func (s *Service) position(k share.Key, p *kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition, next func()) {
 	s.share.Summary(k, func(state share.Stored, err error) {
 		if err != nil {
-			tell(func(p *kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition) { p.ErrorCode = stateCode(err).Code })
+			p.ErrorCode = stateCode(err).Code
+			next()
 			return
 		}
-		if state.Start < 0 {
-			tell(func(p *kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition) { p.LeaderEpoch = state.LeaderEpoch })
+		if p.LeaderEpoch = state.LeaderEpoch; state.Start < 0 {
+			next()
 			return
 		}
 		s.topics.LogEnd(k.Topic, k.Partition, func(end int64, err error) {
-			lag := int64(-1)
+			p.StartOffset, p.Lag = state.Start, -1
 			if err == nil && state.DeliveryComplete >= 0 {
-				lag = max(end-state.Start-int64(state.DeliveryComplete), 0)
+				p.Lag = max(end-state.Start-int64(state.DeliveryComplete), 0)
 			}
-			tell(func(p *kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition) {
-				p.StartOffset, p.LeaderEpoch, p.Lag = state.Start, state.LeaderEpoch, lag
-			})
+			next()
 		})
 	})
 }
