@@ -82,11 +82,14 @@ func (s *machine) mayChange(v runtime.View, a *shareAdmin) (*shareGroup, *runtim
 	return g, nil
 }
 
-// change writes a draft of g, nil if it is new, in a new epoch, and begins a run. The states of before are of an older epoch
-// from then on, so that what leaders still write for them is fenced.
+// change writes a draft of g, nil if it is new, and begins a run. A group that was there goes on in a new epoch: its states of
+// before are of an older one from then on, so that what leaders still write for them is fenced. A new group has none, and is in
+// the first epoch, as in Kafka.
 func (s *machine) change(g, d *shareGroup, run *stateRun, a *shareAdmin) runtime.Outcome {
-	d.epoch++
-	d.assigned, d.assignedAt = d.epoch, 0
+	if g != nil {
+		d.epoch++
+		d.assigned, d.assignedAt = d.epoch, 0
+	}
 	run.group, run.epoch = d.id, d.epoch
 	return runtime.Outcome{
 		Records: d.records(g),

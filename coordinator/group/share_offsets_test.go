@@ -89,10 +89,10 @@ func TestShareOffsetsAreAltered(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c, w := sharing(t, Config{})
 		check(t, "0 a/1=0 a/7=3 zz/0=3", showAlter(c.alter("new", map[string]int64{"a/1": 3, "a/7": 1, "zz/0": 1}).get()))
-		require.Equal(t, []string{"new/0a/1@2:3"}, w.kept())
-		check(t, "Empty epoch=2/2", c.showShare("new"))
+		require.Equal(t, []string{"new/0a/1@1:3"}, w.kept())
+		check(t, "Empty epoch=1/1", c.showShare("new"))
 		check(t, "0 a/1=0 a/2=0", showAlter(c.alter("new", map[string]int64{"a/1": -9, "a/2": 4}).get()))
-		require.Equal(t, []string{"new/0a/1@3:-1", "new/0a/2@3:4"}, w.kept(), "each time in a new epoch, so that older windows are fenced")
+		require.Equal(t, []string{"new/0a/1@2:-1", "new/0a/2@2:4"}, w.kept(), "each time in a new epoch, so that older windows are fenced")
 		require.Equal(t, []share.Key{
 			{Group: "new", Topic: topicA.id, Partition: 1}, {Group: "new", Topic: topicA.id, Partition: 1}, {Group: "new", Topic: topicA.id, Partition: 2},
 		}, w.changed)
@@ -101,8 +101,8 @@ func TestShareOffsetsAreAltered(t *testing.T) {
 		check(t, "69", c.showShare("new2"))
 		check(t, "24", showAlter(c.alter("", map[string]int64{"a/1": 3}).get()))
 
-		check(t, "4: 0a[0 1 2 3]", c.beat("new", "m", 0, "a"))
-		require.Equal(t, []string{"new/0a/0@4:-1", "new/0a/1@3:-1", "new/0a/2@3:4", "new/0a/3@4:-1"}, w.kept(), "what is there stays")
+		check(t, "3: 0a[0 1 2 3]", c.beat("new", "m", 0, "a"))
+		require.Equal(t, []string{"new/0a/0@3:-1", "new/0a/1@2:-1", "new/0a/2@2:4", "new/0a/3@3:-1"}, w.kept(), "what is there stays")
 		check(t, "68", showAlter(c.alter("new", map[string]int64{"a/1": 3}).get()))
 		c.commit("classic", nil, "t", 0, 1)
 		check(t, "69", showAlter(c.alter("classic", map[string]int64{"a/1": 3}).get()))
@@ -114,12 +114,12 @@ func TestShareOffsetsAreAltered(t *testing.T) {
 		w.release()
 		check(t, "0 a/1=0", showAlter(first.get()))
 		check(t, "0 a/1=0", showAlter(second.get()))
-		require.Contains(t, w.kept(), "new/0a/1@7:11")
+		require.Contains(t, w.kept(), "new/0a/1@6:11")
 		w.failing(runtime.ErrNotCoordinator)
 		check(t, "0 a/1=15", showAlter(c.alter("new", map[string]int64{"a/1": 12}).get()))
 		w.failing(nil)
 		pass(time.Second)
-		require.Contains(t, w.kept(), "new/0a/1@7:11", "what was refused does not happen later")
+		require.Contains(t, w.kept(), "new/0a/1@6:11", "what was refused does not happen later")
 		check(t, "0 a/1=0", showAlter(c.alter("new", map[string]int64{"a/1": 12}).get()))
 	})
 }
