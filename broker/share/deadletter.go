@@ -147,15 +147,21 @@ func advance(sequence int32, n int) int32 {
 	return int32((int64(sequence) + int64(n)) % (math.MaxInt32 + 1))
 }
 
+// What Kafka says of the causes that it knows (KIP-1191).
+const (
+	causeRejected   = "Offset rejected by client."
+	causeDeliveries = "Offset delivery count exceeded the threshold."
+)
+
 // cause is why records became dead letters, for people.
 func cause(s *settings, b *share.Batch) string {
 	switch {
 	case s.limits.Failures > 0 && int(b.Failures) >= s.limits.Failures:
 		return fmt.Sprintf("failed %d times", b.Failures)
 	case s.limits.Deliveries > 0 && int(b.Deliveries) >= s.limits.Deliveries:
-		return fmt.Sprintf("delivered %d times without success", b.Deliveries)
+		return causeDeliveries
 	}
-	return "rejected by a consumer"
+	return causeRejected
 }
 
 // producer is the identity that copies to a topic are made with, as of the next intent. It is kept with the intents.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tidemark-mq/tidemark/broker/replica"
+	"github.com/tidemark-mq/tidemark/broker/share/window"
 	"github.com/tidemark-mq/tidemark/coordinator/cluster"
 	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/private"
@@ -81,6 +82,29 @@ func TestDeadLettersAtTheLimit(t *testing.T) {
 	require.Equal(t, "259200000", made["retention.ms"])
 	require.Equal(t, "true", made["errors.deadletterqueue.group.enable"])
 	require.Equal(t, private.GroupCount{Group: queueGroup, Available: 1, InFlight: 1, DeadLettered: 2}, w.count(q, queueGroup).Groups[0])
+}
+
+// Why a record became a dead letter is said in Kafka's words where Kafka knows the reason.
+func TestCausesOfDeadLetters(t *testing.T) {
+	s := &settings{limits: window.Limits{Deliveries: 3}}
+	require.Equal(t, "Offset delivery count exceeded the threshold.", cause(s, &share.Batch{Deliveries: 3}))
+	require.Equal(t, "Offset rejected by client.", cause(s, &share.Batch{Deliveries: 1}))
+	s.limits.Failures = 2
+	require.Equal(t, "failed 2 times", cause(s, &share.Batch{Deliveries: 3, Failures: 2}))
+	w := newWorld(t)
+	q := w.queue(1, queueGroup, "errors.deadletterqueue.topic.name", "q-dlq")
+	w.put(q, 0, values(1)...)
+	require.Equal(t, "0", w.take(q, queueGroup, "one", 1))
+	require.Equal(t, "0+1", w.settle(q, queueGroup, "one", private.Reject, 0))
+	w.eventually(func() bool { return len(w.inTopic("q-dlq")) == 1 }, "a copy is made")
+	p, err := w.replicas.Partition(w.cluster.Image().Topic("q-dlq").ID, 0)
+	require.NoError(t, err)
+	got, err := p.Read(replica.Read{MaxBytes: 1 << 20, AtLeastOne: true, Epoch: -1, LastEpoch: -1})
+	require.NoError(t, err)
+	defer got.Slice.Release()
+	letter, err := got.Slice.Bytes(nil)
+	require.NoError(t, err)
+	require.Contains(t, string(letter), "Offset rejected by client.", "the header of it")
 }
 
 // A power cut at any step of a dead letter's way leaves it to be copied, and never copied twice.
