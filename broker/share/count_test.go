@@ -1,6 +1,7 @@
 package share
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -95,4 +96,36 @@ func TestAPurgeIsCountedAtOnce(t *testing.T) {
 	require.Equal(t, "5", w.take(q, queueGroup, "two", 3))
 	want.InFlight = 1
 	w.eventually(func() bool { return w.count(q, queueGroup).Groups[0] == want }, "and no other number when it is written")
+}
+
+// busyState does something else of the world while a summary is asked for.
+type busyState struct {
+	State
+	meanwhile func()
+}
+
+func (s *busyState) Summary(k share.Key, done func(share.Stored, error)) {
+	if fn := s.meanwhile; fn != nil {
+		s.meanwhile = nil
+		fn()
+	}
+	s.State.Summary(k, done)
+}
+
+// What was produced and settled while others are counted is in the topic too.
+func TestWhatAGroupSettledIsInTheTopicsNumber(t *testing.T) {
+	w := newWorld(t)
+	q := w.queue(1, queueGroup)
+	w.set("fresh", "share.auto.offset.reset", "earliest")
+	w.put(q, 0, values(3)...)
+	require.Equal(t, "0 1 2", w.take(q, queueGroup, "one", 3))
+	require.Equal(t, "3+0", w.settle(q, queueGroup, "one", private.Accept, 0, 1, 2))
+	w.e.o.State = &busyState{State: w.states, meanwhile: func() {
+		w.put(q, 0, values(4)...)
+		require.Len(t, strings.Fields(w.take(q, queueGroup, "one", 3)), 3)
+		require.Equal(t, "2+0", w.settle(q, queueGroup, "one", private.Accept, 3, 4))
+	}}
+	got := w.count(q, queueGroup, "fresh")
+	require.EqualValues(t, 7, got.Records)
+	require.Equal(t, []private.GroupCount{{Group: queueGroup, Available: 2, InFlight: 1, Accepted: 5}, {Group: "fresh", Available: 7}}, got.Groups)
 }
