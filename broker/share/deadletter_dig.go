@@ -2,6 +2,7 @@ package share
 
 import (
 	"encoding/binary"
+	"math"
 	"strconv"
 	"time"
 
@@ -34,6 +35,7 @@ const (
 type letter struct {
 	of      share.Batch
 	records []private.LeasedRecord
+	codec   record.Codec // of the copy
 	intent  *share.Intent
 }
 
@@ -57,20 +59,23 @@ func (o *oversize) note(offset int64, size, limit int) {
 // digger reads dead letters and makes copies of them.
 type digger struct {
 	p      *partition
-	most   int // bytes of a batch that the target takes
+	most   int // bytes of a batch that is not lost for being larger
+	plain  int // bytes of a batch that the target takes; a larger record is compressed as its source is
 	whole  bool
 	each   int // records of a copy
 	copies []letter
 	lost   []window.Span // hold no record, or none that can be copied
 	large  oversize      // the first that is larger than the target takes
 	size   int           // of the last of copies, about
+	codec  record.Codec  // of the batch that is gone over
 	buf    []byte
 }
 
 func (p *partition) digger(s *settings, to destination) *digger {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := &digger{p: p, most: to.part.Settings().MaxMessageBytes, whole: s.DeadLetterCopy, each: copyRecords}
+	takes := to.part.Settings().MaxMessageBytes
+	d := &digger{p: p, most: takes, plain: takes, whole: s.DeadLetterCopy, each: copyRecords}
 	if p.mu.dead.alone {
 		d.each = 1
 	}
@@ -143,6 +148,7 @@ func (d *digger) records(b share.Batch, batch record.Batch, cursor int64) (next 
 		return end + 1, true
 	}
 	defer r.Close()
+	d.codec = batch.Codec()
 	for {
 		rec, ok, err := r.Next()
 		if err != nil || !ok || rec.Offset > end {
@@ -169,18 +175,25 @@ func (d *digger) lose(first, last int64) {
 
 // add puts a record into the last copy or begins one; false: there are enough.
 func (d *digger) add(b share.Batch, rec *record.Record) bool {
-	size := copyOverhead + len(d.p.key.Group) + len(d.p.part.Topic)
+	around, codec := copyOverhead+len(d.p.key.Group)+len(d.p.part.Topic), record.None
+	size := around
 	if d.whole {
 		size += sizeOf(rec) + headerLengths(rec)
 	}
-	if size+record.HeaderSize > d.most {
-		d.large.note(rec.Offset, size+record.HeaderSize, d.most)
-		d.lose(rec.Offset, rec.Offset)
-		return true
+	if size+record.HeaderSize > d.plain {
+		if d.whole && d.codec != record.None {
+			codec, size = d.codec, around+compressed(rec, d.codec)
+		}
+		if size+record.HeaderSize > d.most {
+			d.large.note(rec.Offset, size+record.HeaderSize, d.most)
+			d.lose(rec.Offset, rec.Offset)
+			return true
+		}
 	}
 	if n := len(d.copies); n > 0 {
 		c := &d.copies[n-1]
-		if c.of.Last+1 == rec.Offset && rec.Offset > b.First && len(c.records) < d.each && d.size+size+record.HeaderSize <= min(copyBytes, d.most) {
+		if c.of.Last+1 == rec.Offset && rec.Offset > b.First && len(c.records) < d.each && c.codec == codec && codec == record.None &&
+			d.size+size+record.HeaderSize <= min(copyBytes, d.most) {
 			c.of.Last, d.size = rec.Offset, d.size+size
 			c.records = append(c.records, leased(rec, sizeOf(rec)))
 			return true
@@ -190,8 +203,24 @@ func (d *digger) add(b share.Batch, rec *record.Record) bool {
 		}
 	}
 	b.First, b.Last = rec.Offset, rec.Offset
-	d.copies, d.size = append(d.copies, letter{of: b, records: []private.LeasedRecord{leased(rec, sizeOf(rec))}}), size
+	d.copies, d.size = append(d.copies, letter{of: b, records: []private.LeasedRecord{leased(rec, sizeOf(rec))}, codec: codec}), size
 	return true
+}
+
+// compressed is how many bytes a record takes in a batch of its own that is compressed.
+func compressed(r *record.Record, codec record.Codec) int {
+	var b record.Builder
+	b.Reset(record.Spec{Codec: codec})
+	headers := make([]record.Header, 0, r.NumHeaders())
+	for name, value := range r.Headers() {
+		headers = append(headers, record.Header{Name: string(name), Value: value})
+	}
+	b.Append(r.Timestamp, r.Key, r.Value, headers...)
+	batch, err := b.Build()
+	if err != nil {
+		return math.MaxInt32
+	}
+	return len(batch) - record.HeaderSize
 }
 
 // headerLengths is what the lengths of a record's headers take, in bytes.
@@ -230,7 +259,7 @@ const copyOverhead = 400
 
 // build encodes a copy as one idempotent batch.
 func (p *partition) build(s *settings, c *letter, b *record.Builder) (record.Batch, error) {
-	b.Reset(record.Spec{Producer: &record.Producer{ID: c.intent.ProducerID, Epoch: c.intent.Epoch, Sequence: c.intent.Sequence}})
+	b.Reset(record.Spec{Codec: c.codec, Producer: &record.Producer{ID: c.intent.ProducerID, Epoch: c.intent.Epoch, Sequence: c.intent.Sequence}})
 	now := time.Now().UnixMilli()
 	for i := range c.records {
 		r := &c.records[i]

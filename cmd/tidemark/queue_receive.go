@@ -55,8 +55,8 @@ func queueReceive(c *queueClient) *cobra.Command {
 func queueDeadLetters(c *queueClient) *cobra.Command {
 	r := &retrieval{c: c, deadLetters: true}
 	cmd := &cobra.Command{Use: "deadletters QUEUE GROUP", Short: "Receive the dead letters of a group; acknowledge them, or send them again", Args: wantArgs("a queue and a group", 2, 2)}
-	cmd.Long = cmd.Short + ".\nWhatever a queue takes fits into its dead letters. Only a record that a Kafka producer sent compressed may be too large for them without\n" +
-		"its compression: such a message is dropped at its limit, which the broker logs with its offset and size."
+	cmd.Long = cmd.Short + ".\nWhatever a queue takes fits into its dead letters. Only a record that is larger than their topic was made to take, say because the queue\n" +
+		"takes larger ones since, is dropped at its limit, which the broker logs with its offset and size."
 	r.flags(cmd)
 	cmd.Flags().BoolVar(&r.redrive, "redrive", false, "send them to the queue again, where every group gets them, then acknowledge the dead letters")
 	cmd.RunE = c.over(r.run)
