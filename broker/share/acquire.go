@@ -71,7 +71,11 @@ func (p *partition) acquire(a acquire, done func(acquired, error)) {
 		}
 		scanned += s.scanned
 		if len(s.got.granted) > 0 {
-			p.hand(s, done)
+			alone := "" // a share consumer holds other records too, by other requests
+			if a.pick != nil {
+				alone = a.holder
+			}
+			p.hand(alone, s, done)
 			return
 		}
 		if s.c != nil { // only what was filtered, or is no record: nobody waits for that
@@ -85,8 +89,8 @@ func (p *partition) acquire(a acquire, done func(acquired, error)) {
 	done(acquired{}, nil)
 }
 
-// hand gives out what was granted: when it is durable, where that is asked for.
-func (p *partition) hand(s stepped, done func(acquired, error)) {
+// hand gives out what was granted: when it is durable, where that is asked for. alone is the holder, if it holds nothing else.
+func (p *partition) hand(alone string, s stepped, done func(acquired, error)) {
 	give := func() {
 		n := int64(0)
 		for _, g := range s.got.granted {
@@ -104,12 +108,20 @@ func (p *partition) hand(s stepped, done func(acquired, error)) {
 		give()
 	default:
 		p.send(s.c, s.w, func(err error) {
-			if err != nil {
-				s.got.drop()
-				done(acquired{}, fmt.Errorf("keeping the lease: %w", err))
+			if err == nil {
+				give()
 				return
 			}
-			give()
+			s.got.drop()
+			failed := func() { done(acquired{}, fmt.Errorf("keeping the lease: %w", err)) }
+			if alone == "" || !unreached(err) {
+				failed()
+				return
+			}
+			p.e.spawn(func() {
+				p.e.giveBack(p.key, alone, s.got.granted)
+				failed()
+			})
 		})
 	}
 }

@@ -57,6 +57,25 @@ func (s *settling) again(d decided, failed error) error {
 	}
 }
 
+// giveBack gives back what a lease holds whose write failed in a way that does not tell whether it happened, if it did: nobody was
+// told of the records, and at the end of the lease they would have failed. It returns when that is durable, or cannot be. Nobody else
+// may act for the holder meanwhile.
+func (e *Engine) giveBack(k share.Key, holder string, granted []window.Grant) {
+	giveUp := time.NewTimer(insist)
+	defer giveUp.Stop()
+	for tries := 0; ; tries++ {
+		p, err := e.await(k, giveUp.C)
+		if err == nil {
+			done := make(chan error, 1)
+			p.settle(holder, releases(granted), func(err error) { done <- err })
+			err = <-done
+		}
+		if err == nil || !transient(err) && !refused(err) || !e.pause(retryAfter(tries), giveUp.C) {
+			return // also where it is not held: the write did not happen
+		}
+	}
+}
+
 // await finds a share partition, until the time is up.
 func (e *Engine) await(k share.Key, giveUp <-chan time.Time) (*partition, error) {
 	type found struct {
@@ -102,7 +121,7 @@ func (p *partition) leaseEnd(c *window.Change) (at int64) {
 			if r.First > b.Last {
 				break
 			}
-			if b.State.Final() && r.State == share.Acquired && (at == 0 || r.Until < at) {
+			if (b.State.Final() || b.State == share.Archiving) && r.State == share.Acquired && (at == 0 || r.Until < at) {
 				at = r.Until
 			}
 		}
@@ -116,9 +135,8 @@ func (p *partition) leaseEnd(c *window.Change) (at int64) {
 func (p *partition) shows(c *window.Change, leaseEnd int64) (done, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w, final := p.mu.window, false
+	w, final := p.mu.window, c.Add.Accepted+c.Add.Rejected > 0 || len(c.DeadLetters) > 0
 	for _, b := range c.Batches {
-		final = final || b.State == share.Acknowledged
 		for r := range w.Ranges(b.First) {
 			if r.First > b.Last {
 				break

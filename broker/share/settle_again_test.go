@@ -118,3 +118,44 @@ func TestAPartOfARequestIsSettledLater(t *testing.T) {
 		require.Equal(t, private.GroupCount{Group: queueGroup, Accepted: 2}, w.count(q, queueGroup).Groups[0])
 	})
 }
+
+// Records whose lease was kept although nobody was told so are not held by nobody until it ends, nor has it failed then.
+func TestALeaseInDoubtIsGivenBack(t *testing.T) {
+	for _, happens := range []bool{true, false} {
+		bubble(t, func(t *testing.T, w *world) {
+			q := w.queue(1, queueGroup)
+			w.put(q, 0, values(3)...)
+			state := &doubtful{State: w.states, happens: happens, why: kerr.CoordinatorNotAvailable}
+			w.e.o.State = state
+			state.left.Store(1)
+			wait := asked(q, queueGroup, "one")
+			wait.MaxWaitMillis = 20_000
+			begin := time.Now()
+			require.Equal(t, "0 1 2", brief(w.lease(wait)), "happens %v", happens)
+			require.Less(t, time.Since(begin), 5*time.Second)
+			require.Equal(t, "3+0", w.settle(q, queueGroup, "one", private.Accept, 0, 1, 2))
+
+			w.put(q, 0, values(1)...)
+			state.left.Store(1)
+			require.Equal(t, "COORDINATOR_NOT_AVAILABLE", brief(w.lease(asked(q, queueGroup, "two"))), "who does not wait")
+			require.Equal(t, "0", w.take(q, queueGroup, "three", 1), "happens %v", happens)
+		})
+	}
+}
+
+// What is rejected for good is not said to be so where no lease is kept that would show it.
+func TestARejectionInDoubtOfALeaseThatIsNotKept(t *testing.T) {
+	for _, action := range []private.Action{private.Accept, private.Reject, private.DeadLetter} {
+		bubble(t, func(t *testing.T, w *world) {
+			w.set("share", "share.auto.offset.reset", "earliest")
+			q := w.topic("q", 1)
+			w.put(q, 0, values(1)...)
+			require.Equal(t, "0", w.take(q, "share", "one", 1))
+			state := &doubtful{State: w.states, why: kerr.NotCoordinator}
+			w.e.o.State = state
+			state.left.Store(1)
+			require.Equal(t, "REQUEST_TIMED_OUT", w.settle(q, "share", "one", action, 0), "%v", action)
+			require.Equal(t, "0", w.take(q, "share", "two", 1), "it comes back")
+		})
+	}
+}

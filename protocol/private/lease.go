@@ -15,8 +15,8 @@ type LeaseRequest struct {
 	plain
 	Group      string
 	TopicID    uuid.ID
-	Partition  int32 // -1: whichever has records, beginning with the one after the last answer's
-	Holder     string
+	Partition  int32  // -1: whichever has records, beginning with the one after the last answer's
+	Holder     string // while the request lasts, no other one's
 	MaxRecords int32
 	// MaxBytes bounds keys, values and headers of the answer; one record comes however large it is.
 	MaxBytes      int32
