@@ -95,7 +95,7 @@ func TestCausesOfDeadLetters(t *testing.T) {
 	q := w.queue(1, queueGroup, "errors.deadletterqueue.topic.name", "q-dlq")
 	w.put(q, 0, values(1)...)
 	require.Equal(t, "0", w.take(q, queueGroup, "one", 1))
-	require.Equal(t, "0+1", w.settle(q, queueGroup, "one", private.Reject, 0))
+	require.Equal(t, "0+1", w.settle(q, queueGroup, "one", private.DeadLetter, 0))
 	w.eventually(func() bool { return len(w.inTopic("q-dlq")) == 1 }, "a copy is made")
 	p, err := w.replicas.Partition(w.cluster.Image().Topic("q-dlq").ID, 0)
 	require.NoError(t, err)
