@@ -133,6 +133,15 @@ func TestMessagesArriveAsSent(t *testing.T) {
 	require.Len(t, got, 1, "of a name that stands twice the last value counts")
 }
 
+func TestTheDeepestBodyThatCanBeSentIsShownAsOne(t *testing.T) {
+	w := newWorld(t, nil)
+	send := func(depth int) int {
+		return w.do("POST", ofQueue+"/messages", `{"messages":[{"body":`+strings.Repeat("[", depth)+strings.Repeat("]", depth)+`}]}`).status
+	}
+	require.Equal(t, 201, send(queue.DeepestBody))
+	require.Equal(t, 400, send(queue.DeepestBody+1))
+}
+
 func TestRetrievalsAreAsAsked(t *testing.T) {
 	w := newWorld(t, nil)
 	for query, want := range map[string]queue.Receive{
