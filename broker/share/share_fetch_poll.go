@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -40,7 +41,13 @@ func (f *fetching) lay() {
 	for i, m := range order {
 		s := &f.slots[i]
 		s.member, s.known = m, m.code
-		if _, _, err := leads(image, m.topicPartition); err != nil {
+		_, _, err := leads(image, m.topicPartition)
+		if gone := errors.Is(err, kerr.UnknownTopicID); gone && m.named {
+			err = kerr.UnknownTopicOrPartition // as Kafka, which remembers the name
+		} else {
+			m.named = !gone
+		}
+		if err != nil {
 			s.fail(f.door.engine, err)
 			continue
 		}

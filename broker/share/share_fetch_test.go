@@ -139,7 +139,9 @@ func TestPartitionsThatCannotBeFetched(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, w.cluster.DeleteTopic(t.Context(), tp.ID))
 		require.NotEmpty(t, p.answer(), "its topic is deleted")
-		require.Equal(t, "5: UNKNOWN_TOPIC_ID, 0: UNKNOWN_TOPIC_ID, 0: UNKNOWN_TOPIC_ID", c.fetch(c.asking()))
+		require.Equal(t, "5: UNKNOWN_TOPIC_OR_PARTITION, 0: UNKNOWN_TOPIC_OR_PARTITION, 0: UNKNOWN_TOPIC_ID", c.fetch(c.asking()), "as Kafka, which remembers names")
+		require.Equal(t, "5: UNKNOWN_TOPIC_OR_PARTITION, 0: UNKNOWN_TOPIC_OR_PARTITION, 1: UNKNOWN_TOPIC_ID, 0: UNKNOWN_TOPIC_ID",
+			c.fetch(c.asking(named(tp, 0), named(tp, 1))), "what the session did not have yet has no name")
 	})
 }
 

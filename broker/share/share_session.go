@@ -50,6 +50,7 @@ type session struct {
 type member struct {
 	topicPartition
 	told   bool // the client knows that it is fetched
+	named  bool // its topic has existed while it was in the session
 	code   int16
 	served bool // in rotateLocked only
 }
