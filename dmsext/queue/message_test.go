@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,4 +17,10 @@ func TestAnAttributeIsThereOnce(t *testing.T) {
 	}
 	got := received(&queue{}, 0, &private.LeasedRecord{Value: []byte(`1`), Headers: headers})
 	require.Equal(t, []Attribute{{"b", json.RawMessage(`true`)}, {"a", json.RawMessage(`"last"`)}}, got.Attributes)
+}
+
+func TestNoMessageIsDueAFractionOfAMillisecondEarly(t *testing.T) {
+	for at, want := range map[time.Duration]int64{0: 5000, 1: 5001, time.Millisecond - 1: 5001, time.Millisecond: 5001} {
+		require.Equal(t, want, dueMillis(time.UnixMilli(0).Add(at), 5*time.Second+900*time.Microsecond), "sent %v past a millisecond", at)
+	}
 }

@@ -164,6 +164,12 @@ func (s *Service) produceBatch(ctx context.Context, q *queue, partition int32, w
 	return p.BaseOffset, err
 }
 
+// dueMillis is when a message of that delay is due: a fraction of the delay's last millisecond does not count, one of now does, so that
+// the message is not early by any part of a millisecond.
+func dueMillis(now time.Time, delay time.Duration) int64 {
+	return now.Add(time.Millisecond-1).UnixMilli() + delay.Milliseconds()
+}
+
 // delay hands the delayed messages over and puts their ids into out.
 func (s *Service) delay(ctx context.Context, q *queue, partition int32, messages []Message, out []Sent) error {
 	now := s.now()
@@ -176,7 +182,7 @@ func (s *Service) delay(ctx context.Context, q *queue, partition int32, messages
 		}
 		id := delayedID()
 		// Copies: when ctx ends, the broker may read them after the caller has gone.
-		d := private.DelayedMessage{DueMillis: now.Add(m.Delay.Truncate(time.Millisecond)).UnixMilli(), Value: bytes.Clone(m.Body)}
+		d := private.DelayedMessage{DueMillis: dueMillis(now, m.Delay), Value: bytes.Clone(m.Body)}
 		for _, h := range headersOf(nil, m) {
 			d.Headers = append(d.Headers, private.Header{Key: h.Name, Value: bytes.Clone(h.Value)})
 		}

@@ -64,7 +64,7 @@ func (w *Window) gapsOf(pieces []piece) {
 
 // take does what was planned beside the gaps.
 func (w *Window) take(a *Acquire, durable bool, pieces []piece, c *Change) (granted []Grant) {
-	until := a.Until.UnixMilli()
+	until := wholeMillis(a.Until)
 	for _, p := range pieces {
 		if p.fate == gap {
 			continue

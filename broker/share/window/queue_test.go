@@ -289,3 +289,15 @@ func TestHeldByTheNext(t *testing.T) {
 	require.ErrorIs(t, err, ErrState)
 	does(t, w, l, now, "n", Action{Kind: Accept, Delivery: 2})
 }
+
+// TestNothingEndsWithinAMillisecondTooEarly: what is kept is whole milliseconds, and the clock shows fractions.
+func TestNothingEndsWithinAMillisecondTooEarly(t *testing.T) {
+	now, l := t0.Add(700*time.Microsecond), Limits{Backoff: func(int32) time.Duration { return time.Minute }}
+	w := fresh()
+	take(t, w, l, now, "m", 2, Span{0, 1})
+	require.Equal(t, t0.Add(30*time.Second+time.Millisecond), w.Deadline(), "of the leases")
+	does(t, w, l, now, "m", Action{First: 0, Last: 0, Kind: Fail}, Action{First: 1, Last: 1, Kind: Renew, Until: now.Add(2 * time.Minute)})
+	require.Equal(t, t0.Add(time.Minute+time.Millisecond), w.Deadline(), "of the back-off")
+	require.Nil(t, w.Expire(w.Deadline(), l))
+	require.Equal(t, t0.Add(2*time.Minute+time.Millisecond), w.Deadline(), "of the renewed lease")
+}

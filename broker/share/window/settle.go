@@ -74,8 +74,8 @@ func (w *Window) act(c *Change, a *Action, now time.Time, l Limits) *Change {
 			if c == nil {
 				c = w.newChange()
 			}
-			w.change(c, r, c.answer(b, a.Kind, now.UnixMilli(), l))
-		} else if b.Until = a.Until.UnixMilli(); !l.Durable {
+			w.change(c, r, c.answer(b, a.Kind, wholeMillis(now), l))
+		} else if b.Until = wholeMillis(a.Until); !l.Durable {
 			w.set(r, b)
 		} else {
 			if c == nil {
@@ -109,6 +109,9 @@ func (c *Change) answer(b share.Batch, k Kind, from int64, l Limits) share.Batch
 	}
 	return b
 }
+
+// wholeMillis is t in milliseconds, rounded up: leases and back-offs are kept in milliseconds, and end no part of one early.
+func wholeMillis(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
 
 // givenBack is what a held run becomes without a final answer: Available, or at a limit Archiving or Archived.
 func givenBack(b share.Batch, failed bool, from int64, l Limits) share.Batch {
