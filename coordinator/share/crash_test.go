@@ -96,8 +96,9 @@ func (h *history) run() {
 	h.check()
 }
 
-// step does one operation, which appends a record or none.
+// step does one operation, which appends a record or none: the next in the log, since no timer is about to write.
 func (h *history) step() {
+	synctest.Wait()
 	k := h.keys[h.rnd.IntN(len(h.keys))]
 	before := h.model(k)
 	op := operation{offset: h.log.End(), key: k, p: &pending{}}
