@@ -322,6 +322,25 @@ func TestDeleteGroups(t *testing.T) {
 	})
 }
 
+func TestGroupsAddedToTheAnswerAreNotDeleted(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c := coordinator(t, Config{})
+		a := client("a")
+		c.settle("g", a)
+		require.Zero(t, c.commit("g", a, "t", 0, 5))
+		c.leave("g", a)
+		refused := kmsg.NewDeleteGroupsResponseGroup()
+		refused.Group, refused.ErrorCode = "g", 44
+		p := &reply1[*kmsg.DeleteGroupsResponse]{t: t}
+		c.DeleteGroups(kmsg.NewPtrDeleteGroupsRequest(), func(r *kmsg.DeleteGroupsResponse) {
+			r.Groups = append(r.Groups, refused)
+			p.set(r)
+		})
+		require.Equal(t, []kmsg.DeleteGroupsResponseGroup{refused}, p.get().Groups)
+		require.EqualValues(t, 5, c.offset("g", "t", 0), "the caller refused it, and the request named none")
+	})
+}
+
 func TestDeletingAGroupOfManyOffsetsGoesInSteps(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		c := coordinator(t, Config{})

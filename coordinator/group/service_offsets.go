@@ -96,21 +96,23 @@ func (s *Service) OffsetDelete(req *kmsg.OffsetDeleteRequest, done func(*kmsg.Of
 }
 
 // DeleteGroups deletes groups without members, with their offsets. A name given twice is
-// answered once.
+// answered once. What is deleted is what req names: done, which may be called before this returns, may add to its answer.
 func (s *Service) DeleteGroups(req *kmsg.DeleteGroupsRequest, done func(*kmsg.DeleteGroupsResponse)) {
 	r := req.ResponseKind().(*kmsg.DeleteGroupsResponse)
+	var groups []string
 	seen := map[string]bool{}
 	for _, group := range req.Groups {
 		if !seen[group] {
 			seen[group] = true
+			groups = append(groups, group)
 			told := kmsg.NewDeleteGroupsResponseGroup()
 			told.Group = group
 			r.Groups = append(r.Groups, told)
 		}
 	}
-	all := gather(len(r.Groups), func() { done(r) })
-	for i := range r.Groups {
-		s.deleteGroup(r.Groups[i].Group, func(code *kerr.Error) {
+	all := gather(len(groups), func() { done(r) })
+	for i, group := range groups {
+		s.deleteGroup(group, func(code *kerr.Error) {
 			r.Groups[i].ErrorCode = codeNumber(code)
 			all()
 		})
