@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -97,6 +98,9 @@ func (p *partition) handOver(w *share.Write, done func(error)) {
 	p.e.enterLate()
 	p.e.o.State.Write(w, func(err error) {
 		defer p.e.leave()
+		if errors.Is(err, share.ErrUninitialized) {
+			err = fmt.Errorf("%w: %w", errDeleted, err)
+		}
 		done(err)
 	})
 	p.mu.Lock()
@@ -171,7 +175,11 @@ func (p *partition) endLocked(err error, now time.Time) {
 		next = newPartition(p.e, p.key, p.part)
 		next.mu.hold, next.mu.failed = p.mu.hold, p.mu.failed
 	}
-	p.stopLocked(fmt.Errorf("%w: %w", errForgotten, err), next)
+	why := fmt.Errorf("%w: %w", errForgotten, err)
+	if errors.Is(err, errDeleted) {
+		why = errDeleted // as Deleted says in a moment; loaded meanwhile, the state would be made again
+	}
+	p.stopLocked(why, next)
 }
 
 // pauseLocked keeps the partition quiet for a while, longer each time, after the state refused.

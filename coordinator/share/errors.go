@@ -35,6 +35,9 @@ var (
 	errLongGroup = &refusal{kerr.InvalidRequest, "The group id is too long."}
 )
 
+// ErrUninitialized is what Write answers where no state is kept: it was deleted. Nothing was written.
+var ErrUninitialized error = errWriteUninitialized
+
 // Words for errors of the runtime.
 var (
 	errNotCoordinator = &refusal{kerr.NotCoordinator, "This is not the correct coordinator."}
