@@ -17,8 +17,8 @@ type API struct {
 	Aliases bool
 	// FrameLimit is the largest frame taken, in bytes; 0 is the server's own limit.
 	FrameLimit int
-	// Cost is the memory that handling takes beyond the decoded request, in bytes, as an upper figure for usual work.
-	Cost int64
+	// Cost is the memory, in bytes, that handling takes beyond the decoded request, by the size of that; nil: little.
+	Cost func(decoded int64) int64
 	// Handle takes over the call and answers it now or later.
 	Handle func(*Call)
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tidemark-mq/tidemark/broker/call"
+	leases "github.com/tidemark-mq/tidemark/broker/share"
 	"github.com/tidemark-mq/tidemark/protocol/wire"
 )
 
@@ -78,7 +79,7 @@ func (h *handlers) table() []call.API {
 
 		wide(row(kmsg.ShareGroupHeartbeat, h.shareGroupHeartbeat)),
 		wide(row(kmsg.ShareGroupDescribe, h.shareGroupDescribe)),
-		wide(row(kmsg.ShareFetch, h.shareFetch)),
+		with(wide(row(kmsg.ShareFetch, h.shareFetch)), func(a *call.API) { a.Cost = leases.FetchCost }),
 		wide(row(kmsg.ShareAcknowledge, h.ShareDoor.ShareAcknowledge)),
 		wide(row(kmsg.DescribeShareGroupOffsets, h.describeShareGroupOffsets)),
 		wide(row(kmsg.AlterShareGroupOffsets, h.alterShareGroupOffsets)),

@@ -133,7 +133,7 @@ func (c *conn) decode(q *request, frame []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := c.leaseDecoded(q, size+q.api.Cost); err != nil {
+		if err := c.leaseDecoded(q, q.memory(size)); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ func (c *conn) decode(q *request, frame []byte) error {
 		return err
 	}
 	if q.decodeLease.Held() == 0 {
-		if err := c.leaseDecoded(q, size+q.api.Cost); err != nil {
+		if err := c.leaseDecoded(q, q.memory(size)); err != nil {
 			return err
 		}
 	}

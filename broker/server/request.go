@@ -33,6 +33,14 @@ type request struct {
 	last    bool          // the connection ends instead of this answer
 }
 
+// memory is what a request of that decoded size is counted as until it is answered, in bytes.
+func (q *request) memory(decoded int64) int64 {
+	if q.api.Cost == nil {
+		return decoded
+	}
+	return decoded + q.api.Cost(decoded)
+}
+
 // Answer takes the handler's answer: encodes it, gives back what the decoded request was counted as and sends what is next
 // in order. The frame is the reader's to give back, when the handler has returned.
 func (q *request) Answer(r call.Response) {

@@ -123,7 +123,7 @@ func (d *Door) ShareAcknowledge(c *call.Call) {
 	case code != nil:
 	case req.ShareSessionEpoch == openingEpoch:
 		code = kerr.InvalidShareSessionEpoch
-	case partitionsOf(req) > mostSessionPartitions:
+	case partitionsOf(req) > mostPartitions:
 		code = kerr.InvalidRequest // of more than any session has
 	}
 	var x *session

@@ -59,7 +59,7 @@ func keyOf(group, member *string) (sessionKey, *kerr.Error) {
 	return sessionKey{*group, *member}, nil
 }
 
-func (d *Door) room() room { return room{d.o.MaxSessions, mostSessionPartitions} }
+func (d *Door) room() room { return room{d.o.MaxSessions, mostSessionPartitions, mostPartitions} }
 
 // bind ends the session with the connection that opened it.
 func (d *Door) bind(x *session, c *call.Call) {

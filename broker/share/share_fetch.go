@@ -19,6 +19,22 @@ const (
 	recordLimit  = 1
 )
 
+// A request of many partitions takes several times its size until it is answered, most of it for each partition's slot and its
+// part of the answer. Others take little, and may be parked for long.
+const (
+	fetchFree   = 64 << 10 // decoded bytes of a usual request
+	fetchFactor = 16
+	fetchMost   = mostPartitions * 700
+)
+
+// FetchCost is the memory, in bytes, that answering a ShareFetch takes beyond the decoded request, by the size of that.
+func FetchCost(decoded int64) int64 {
+	if decoded <= fetchFree {
+		return 0
+	}
+	return min(decoded*fetchFactor, fetchMost)
+}
+
 // fetching is one ShareFetch until it is answered. What only an attempt uses is of whoever works on it.
 type fetching struct {
 	door    *Door
@@ -94,14 +110,21 @@ func (f *fetching) check() *kerr.Error {
 	if r.ShareSessionEpoch == openingEpoch && acknowledges(r) {
 		return kerr.InvalidRequest
 	}
-	n := 0
-	for i := range r.Topics {
-		n += len(r.Topics[i].Partitions)
-	}
-	if n > mostSessionPartitions {
+	if asked, forgotten := f.count(); max(asked, forgotten) > mostPartitions {
 		return kerr.ShareSessionLimitReached // before anything is made of them
 	}
 	return nil
+}
+
+// count is how many partitions the request names.
+func (f *fetching) count() (asked, forgotten int) {
+	for i := range f.req.Topics {
+		asked += len(f.req.Topics[i].Partitions)
+	}
+	for i := range f.req.ForgottenTopicsData {
+		forgotten += len(f.req.ForgottenTopicsData[i].Partitions)
+	}
+	return asked, forgotten
 }
 
 func acknowledges(r *kmsg.ShareFetchRequest) bool {
@@ -122,6 +145,8 @@ func (f *fetching) takes() bool {
 
 // partitions lists what the request names.
 func (f *fetching) partitions() (asked, forgotten []topicPartition) {
+	a, g := f.count()
+	asked, forgotten = make([]topicPartition, 0, a), make([]topicPartition, 0, g)
 	for i := range f.req.Topics {
 		t := &f.req.Topics[i]
 		for j := range t.Partitions {
@@ -183,11 +208,11 @@ func (f *fetching) advance(x *session) (superseded *fetching, code *kerr.Error) 
 	if code := x.checkLocked(f.req.ShareSessionEpoch); code != nil {
 		return nil, code
 	}
-	if grown := x.growthLocked(asked); grown > 0 && !sessions.resize(x, x.countLocked()+grown, mostSessionPartitions) {
+	if grown := x.growthLocked(asked); grown > 0 && !sessions.resize(x, x.countLocked()+grown, f.door.room()) {
 		return nil, kerr.ShareSessionLimitReached
 	}
 	if x.updateLocked(asked, forgotten) {
-		sessions.resize(x, x.countLocked(), mostSessionPartitions)
+		sessions.resize(x, x.countLocked(), f.door.room())
 	}
 	superseded = x.advanceLocked()
 	f.session, f.epoch, x.waiting = x, x.epoch, f

@@ -100,7 +100,13 @@ func byTopic(list []answered) (topics [][]answered) {
 			}
 			last = t
 		}
-		topics[last] = append(topics[last], list[i])
+		if n := len(topics[last]); n > 0 && &topics[last][n-1] == &list[i-1] { // the run goes on: nothing is copied
+			topics[last] = list[i-n : i+1 : i+1]
+		} else if n == 0 {
+			topics[last] = list[i : i+1 : i+1]
+		} else {
+			topics[last] = append(topics[last], list[i])
+		}
 	}
 	return topics
 }

@@ -38,6 +38,9 @@ func (f *fetching) lay() {
 	defer f.session.mu.Unlock()
 	order := f.session.order
 	f.slots, f.at, f.poll.places = make([]slot, len(order)), make([]int32, 0, len(order)), make([]place, 0, len(order))
+	var last error // of many partitions that do not exist the error is looked up once
+	var code int16
+	var message string
 	for i, m := range order {
 		s := &f.slots[i]
 		s.member, s.known = m, m.code
@@ -48,7 +51,11 @@ func (f *fetching) lay() {
 			m.named = !gone
 		}
 		if err != nil {
-			s.fail(f.door.engine, err)
+			if err != last {
+				s.fail(f.door.engine, err)
+				last, code, message = err, s.code, s.message
+			}
+			s.code, s.message = code, message
 			continue
 		}
 		f.at = append(f.at, int32(i))

@@ -2,6 +2,7 @@ package share
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,32 +163,58 @@ func TestPartitionsOfAllSessionsAreLimited(t *testing.T) {
 		}
 		return list
 	}
-	room := room{sessions: 10, partitions: 100}
+	room := room{sessions: 10, partitions: 100, each: 60}
 	a, code := s.open(sessionKey{"g", "a"}, asked(60), room)
 	require.Nil(t, code)
 	_, code = s.open(sessionKey{"g", "b"}, asked(41), room)
 	require.NotNil(t, code)
 	_, code = s.open(sessionKey{"g", "b"}, asked(40), room)
 	require.Nil(t, code)
-	require.False(t, s.resize(a, 61, room.partitions))
-	require.True(t, s.resize(a, 59, room.partitions))
+	require.False(t, s.resize(a, 61, room))
+	require.True(t, s.resize(a, 59, room))
 	_, code = s.open(sessionKey{"g", "a"}, asked(60), room)
 	require.Nil(t, code, "what it replaces makes room")
 	_, removed := s.remove(s.find(sessionKey{"g", "a"}), errClosed)
 	require.True(t, removed)
 	require.Equal(t, 40, s.partitions)
+	_, code = s.open(sessionKey{"g", "b"}, asked(61), room)
+	require.NotNil(t, code, "there is room, but not for one that has so many")
+	require.True(t, s.resize(s.find(sessionKey{"g", "b"}), 60, room))
+	require.False(t, s.resize(s.find(sessionKey{"g", "b"}), 61, room))
 }
 
 func TestRequestsOfTooManyPartitions(t *testing.T) {
 	virtually(t, func(t *testing.T, w *doorWorld) {
 		c := w.sharer("g", "m").opens()
-		many := kmsg.ShareFetchRequestTopic{Partitions: make([]kmsg.ShareFetchRequestTopicPartition, mostSessionPartitions+1)}
+		many := kmsg.ShareFetchRequestTopic{Partitions: make([]kmsg.ShareFetchRequestTopicPartition, mostPartitions+1)}
 		require.Equal(t, "error SHARE_SESSION_LIMIT_REACHED", c.fetch(c.asking(many)))
 		c.epoch = 1
 		require.Equal(t, "error INVALID_REQUEST", c.acknowledge(many))
 		c.epoch = 1
 		require.Empty(t, c.fetch(c.asking()), "neither counted")
+		r := c.asking()
+		r.ForgottenTopicsData = []kmsg.ShareFetchRequestForgottenTopicsData{{Partitions: make([]int32, mostPartitions+1)}}
+		require.Equal(t, "error SHARE_SESSION_LIMIT_REACHED", c.fetch(r))
 	})
+}
+
+// What the largest request takes until it is answered is what the server is told that it takes.
+func TestAFetchOfManyPartitionsTakesWhatItIsCountedFor(t *testing.T) {
+	w := newDoorWorld(t)
+	c := w.sharer("g", "m")
+	r := c.asking(kmsg.ShareFetchRequestTopic{TopicID: uuid.ID{7}, Partitions: make([]kmsg.ShareFetchRequestTopicPartition, mostPartitions)})
+	for i := range r.Topics[0].Partitions {
+		r.Topics[0].Partitions[i].Partition = int32(i)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	answer := <-c.send(r).done
+	runtime.ReadMemStats(&after)
+	require.NotNil(t, answer.Payload)
+	require.Greater(t, answer.Payload.Size(), int64(mostPartitions*30))
+	answer.Free()
+	require.Less(t, int64(after.TotalAlloc-before.TotalAlloc), FetchCost(mostPartitions*48))
+	require.Zero(t, FetchCost(1000*48), "what real clients ask")
 }
 
 func TestAFetchThatIsOvertakenTakesNothing(t *testing.T) {
@@ -220,7 +247,7 @@ func TestWhoWaitsForASessionToEndIsNotForgotten(t *testing.T) {
 	var s sessions
 	key, heard := sessionKey{"g", "m"}, false
 	end := func() {
-		x, code := s.open(key, nil, room{1, 1})
+		x, code := s.open(key, nil, room{1, 1, 1})
 		require.Nil(t, code)
 		_, removed := s.remove(x, errClosed)
 		require.True(t, removed)

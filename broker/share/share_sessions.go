@@ -11,6 +11,10 @@ import (
 // mostSessionPartitions bounds the partitions of all sessions together, at some 200 bytes each.
 const mostSessionPartitions = 250_000
 
+// mostPartitions bounds the partitions of one session, and those that one request names: more than a broker has reason to lead.
+// Until it is answered a request takes some 700 bytes for each, see FetchCost.
+const mostPartitions = 20_000
+
 // sessions is the bounded table of share sessions. The zero value is empty and has no room: see limit. Lock order: session.mu, sessions.mu.
 type sessions struct {
 	mu         sync.Mutex
@@ -21,8 +25,8 @@ type sessions struct {
 	none       chan struct{} // closed when leaving is empty; nil while nobody waits for that
 }
 
-// room is how many sessions, and partitions of all of them, there may be.
-type room struct{ sessions, partitions int }
+// room is how many sessions, and partitions of all of them and of each, there may be.
+type room struct{ sessions, partitions, each int }
 
 // Len is the number of sessions.
 func (s *sessions) Len() int {
@@ -72,7 +76,7 @@ func (s *sessions) replace(old, x *session, r room) (done bool, code *kerr.Error
 	if old != nil {
 		sessions, partitions = sessions-1, partitions-old.size
 	}
-	if s.closed || sessions > r.sessions || partitions > r.partitions {
+	if s.closed || sessions > r.sessions || partitions > r.partitions || x.size > r.each {
 		return true, kerr.ShareSessionLimitReached
 	}
 	if s.byKey == nil {
@@ -91,10 +95,10 @@ func (s *sessions) replace(old, x *session, r room) (done bool, code *kerr.Error
 
 // resize counts a session's partitions anew, with x.mu held. It answers false, and changes nothing, when there is no room for
 // as many.
-func (s *sessions) resize(x *session, to, most int) bool {
+func (s *sessions) resize(x *session, to int, r room) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if to > x.size && s.partitions+to-x.size > most {
+	if to > x.size && (to > r.each || s.partitions+to-x.size > r.partitions) {
 		return false
 	}
 	s.partitions += to - x.size
