@@ -74,11 +74,11 @@ func (h *handlers) table() []call.API {
 		wide(row(kmsg.OffsetFetch, h.offsetFetch)),
 		wide(row(kmsg.OffsetDelete, h.offsetDelete)),
 		wide(row(kmsg.ListGroups, h.listGroups)),
-		wide(row(kmsg.DescribeGroups, h.describeGroups)),
+		ofNames(wide(row(kmsg.DescribeGroups, h.describeGroups))),
 		wide(row(kmsg.DeleteGroups, h.deleteGroups)),
 
 		wide(row(kmsg.ShareGroupHeartbeat, h.shareGroupHeartbeat)),
-		wide(row(kmsg.ShareGroupDescribe, h.shareGroupDescribe)),
+		ofNames(wide(row(kmsg.ShareGroupDescribe, h.shareGroupDescribe))),
 		with(wide(row(kmsg.ShareFetch, h.shareFetch)), func(a *call.API) { a.Cost = leases.FetchCost }),
 		wide(row(kmsg.ShareAcknowledge, h.ShareDoor.ShareAcknowledge)),
 		wide(row(kmsg.DescribeShareGroupOffsets, h.describeShareGroupOffsets)),
@@ -100,6 +100,20 @@ func row(key kmsg.Key, handle func(*call.Call)) call.API {
 // wide is a row for requests with an entry for each of very many partitions, topics or settings.
 func wide(a call.API) call.API {
 	a.FrameLimit = wideFrame
+	return a
+}
+
+// usualNames is how many bytes the names in a usual request are, decoded.
+const usualNames = 64 << 10
+
+// ofNames is a row for requests that name groups and take some 500 bytes for each until they are answered, though it may not exist.
+func ofNames(a call.API) call.API {
+	a.Cost = func(decoded int64) int64 {
+		if decoded <= usualNames {
+			return 0
+		}
+		return 16 * decoded
+	}
 	return a
 }
 

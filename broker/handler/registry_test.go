@@ -88,6 +88,16 @@ func TestRowsThatContradictKafkasTableAreRefused(t *testing.T) {
 	}
 }
 
+// Requests that name very many things are counted with what answering them takes.
+func TestRequestsOfManyNamesAreCounted(t *testing.T) {
+	f := newFixture(t)
+	for _, key := range []kmsg.Key{kmsg.DescribeGroups, kmsg.ShareGroupDescribe, kmsg.ShareFetch} {
+		cost := f.registry.API(key.Int16()).Cost
+		require.Zero(t, cost(10_000), key.Name())
+		require.Greater(t, cost(1_000_000), int64(10_000_000), key.Name())
+	}
+}
+
 func TestHandlerThatPanicsCostsItsSenderTheConnection(t *testing.T) {
 	core, logs := observer.New(zapcore.ErrorLevel)
 	r := &Registry{log: zap.New(core)}

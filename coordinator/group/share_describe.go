@@ -19,8 +19,8 @@ const (
 	simpleAssignor  = "simple"
 )
 
-// describeShare answers for one share group. It waits for what it saw to be committed.
-func (s *machine) describeShare(v runtime.View, id string, done func(kmsg.ShareGroupDescribeResponseGroup)) runtime.Outcome {
+// describeShare answers for one share group; explain: of one that is not there it says what there is of that name. It waits for what it saw to be committed.
+func (s *machine) describeShare(v runtime.View, id string, explain bool, done func(kmsg.ShareGroupDescribeResponseGroup)) runtime.Outcome {
 	later := func(err error) kmsg.ShareGroupDescribeResponseGroup { return shareNotDescribed(id, codeOf(err), "") }
 	g, err := s.findShare(v, id)
 	if err != nil {
@@ -28,8 +28,10 @@ func (s *machine) describeShare(v runtime.View, id string, done func(kmsg.ShareG
 	}
 	if g == nil {
 		message := fmt.Sprintf("Group %s not found.", id)
-		if classic, err := s.find(v, id); err == nil && classic != nil {
-			message = notShare(id)
+		if explain {
+			if classic, err := s.find(v, id); err == nil && classic != nil {
+				message = notShare(id)
+			}
 		}
 		if tooLong(message) {
 			message = "Group not found."

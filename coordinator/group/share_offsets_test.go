@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	goruntime "runtime"
 	"testing"
 	"time"
 
@@ -249,6 +250,34 @@ func TestShareGroupsNamedTwice(t *testing.T) {
 			codes = append(codes, g.ErrorCode)
 		}
 		require.Equal(t, []int16{0, 24, 69, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 42, 42}, codes)
+	})
+}
+
+// Very many groups are told whether they are there, and no more.
+func TestVeryManyShareGroupsAreDescribedCheaply(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		c, _ := sharing(t, Config{})
+		c.beat("g", "m", 0, "a")
+		c.commit("classic", nil, "t", 0, 1)
+		ask := func(more int) []kmsg.ShareGroupDescribeResponseGroup {
+			req := kmsg.NewPtrShareGroupDescribeRequest()
+			req.GroupIDs = []string{"classic", "g"}
+			for i := range more {
+				req.GroupIDs = append(req.GroupIDs, fmt.Sprint("none", i))
+			}
+			p := &reply1[*kmsg.ShareGroupDescribeResponse]{t: t}
+			c.ShareGroupDescribe(req, p.set)
+			return p.get().Groups
+		}
+		require.Equal(t, notShare("classic"), *ask(5)[0].ErrorMessage)
+		var before, after goruntime.MemStats
+		goruntime.ReadMemStats(&before)
+		groups := ask(20_000)
+		goruntime.ReadMemStats(&after)
+		require.Equal(t, "Group classic not found.", *groups[0].ErrorMessage)
+		require.Equal(t, "Stable", groups[1].GroupState)
+		require.EqualValues(t, 69, groups[20_001].ErrorCode)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(20_000*1500), "most of it at once given back")
 	})
 }
 

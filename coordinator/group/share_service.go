@@ -117,30 +117,40 @@ func (s *Service) settings(group string) ShareSettings {
 	return set
 }
 
+// mostExplained is up to how many groups of one request are told what else they are if they are no share groups, which costs as much
+// as all the rest of the answer.
+const mostExplained = 1000
+
 // ShareGroupDescribe answers for each group asked for, in order, as DescribeGroups does. Who may do what is left to the caller.
 func (s *Service) ShareGroupDescribe(req *kmsg.ShareGroupDescribeRequest, done func(*kmsg.ShareGroupDescribeResponse)) {
 	r := req.ResponseKind().(*kmsg.ShareGroupDescribeResponse)
 	r.Groups = make([]kmsg.ShareGroupDescribeResponseGroup, len(req.GroupIDs))
-	places := make(map[string][]int, len(req.GroupIDs))
+	first := make(map[string]int, len(req.GroupIDs)) // the place of each group
+	again := map[int][]int{}                         // and, by that, the places of one that is named again
 	for i, group := range req.GroupIDs {
+		at, named := first[group]
 		switch {
 		case group == "":
 			r.Groups[i] = shareNotDescribed(group, kerr.InvalidGroupID, "")
-		case len(places[group]) == mostDescribed:
+		case !named:
+			first[group] = i
+		case len(again[at]) == mostDescribed-1:
 			r.Groups[i] = shareNotDescribed(group, kerr.InvalidRequest, "")
 		default:
-			places[group] = append(places[group], i)
+			again[at] = append(again[at], i)
 		}
 	}
-	all := gather(len(places), func() { done(r) })
-	for group, at := range places {
+	explain := len(first) <= mostExplained
+	all := gather(len(first), func() { done(r) })
+	for group, at := range first {
 		answer := func(g kmsg.ShareGroupDescribeResponseGroup) {
-			for _, i := range at {
+			r.Groups[at] = g
+			for _, i := range again[at] {
 				r.Groups[i] = g
 			}
 			all()
 		}
-		s.do(group, func(m *machine, v runtime.View) runtime.Outcome { return m.describeShare(v, group, answer) },
+		s.do(group, func(m *machine, v runtime.View) runtime.Outcome { return m.describeShare(v, group, explain, answer) },
 			func(err error) { answer(shareNotDescribed(group, codeOf(err), "")) })
 	}
 }
