@@ -75,6 +75,7 @@ func (d *delta) keys(prefix, from string) []string {
 		d.order = slices.Sorted(maps.Keys(d.rows))
 	case len(d.added) > 0:
 		slices.Sort(d.added)
+		d.added = slices.Compact(d.added) // keys that went and came again in between
 		d.order, d.added = merge(d.order, d.added), d.added[:0]
 	}
 	at, _ := slices.BinarySearch(d.order, max(prefix, from))

@@ -68,15 +68,19 @@ func TestScansSeeADeltaThatComesAndGoes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	d, model, offset := newDelta(), map[string]int64{}, int64(0)
 	w := &deltaWriter{live: live{d, view{newMemStore()}}}
-	for range 20_000 {
-		switch n := rnd.IntN(1000); {
+	for i := range 20_000 {
+		scans := 199
+		if i > 10_000 {
+			scans = 20 // keys go and come again between two scans
+		}
+		switch n := rnd.IntN(801 + scans); {
 		case n < 800:
 			key := fmt.Sprintf("%c%03d", 'a'+rnd.IntN(3), rnd.IntN(700))
 			w.offset = offset
 			require.NoError(t, w.Set([]byte(key), nil))
 			model[key] = offset
 			offset++
-		case n < 999:
+		case n < 800+scans:
 			prefix, from := "abc"[:rnd.IntN(2)], fmt.Sprintf("%c%03d", 'a'+rnd.IntN(3), rnd.IntN(700))
 			var got, want []string
 			require.NoError(t, w.Scan([]byte(prefix), []byte(from), func(key, _ []byte) bool {
@@ -91,7 +95,7 @@ func TestScansSeeADeltaThatComesAndGoes(t *testing.T) {
 			sort.Strings(want)
 			require.Equal(t, want, got)
 		default:
-			upTo := offset - rnd.Int64N(100)
+			upTo := offset - rnd.Int64N(10)
 			w.marks = d.forget(w.marks, upTo)
 			for key, made := range model {
 				if made < upTo {
