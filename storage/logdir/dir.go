@@ -151,7 +151,10 @@ func (d *Dir) takeLock() error {
 	if err != nil {
 		return err
 	}
-	if d.lock, err = d.fs.Lock(d.path(lockFile)); err != nil {
+	var opening *fs.PathError
+	if d.lock, err = d.fs.Lock(d.path(lockFile)); errors.As(err, &opening) {
+		return fmt.Errorf("lock %s: %w", d.o.Dir, err) // read-only, or of another user: nobody need hold it
+	} else if err != nil {
 		return fmt.Errorf("%w: %s is in use by another process (%w); stop that one, or choose another --data-dir", ErrInUse, d.o.Dir, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package logdir
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -65,6 +66,17 @@ func TestADirectoryInUseIsRefused(t *testing.T) {
 	d, err := Open(o)
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
+}
+
+func TestADirectoryThatCannotBeWrittenIsNotSaidToBeInUse(t *testing.T) {
+	w := newWorld(t, vfs.NewCrash(1), 1)
+	faults := vfs.NewFaults(w.fs)
+	faults.Add(vfs.Rule{Ops: []vfs.Op{vfs.OpLock}, Err: &fs.PathError{Op: "open", Path: "data/.lock", Err: syscall.EROFS}})
+	o := w.opt
+	o.FS = faults
+	_, err := Open(o)
+	require.ErrorIs(t, err, syscall.EROFS)
+	require.NotErrorIs(t, err, ErrInUse)
 }
 
 func TestIdentityStays(t *testing.T) {
