@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,16 +11,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// decodeCost measures the bytes that decoding allocates.
+// decodeCost measures the bytes that decoding allocates: the least of some measurements, since the whole process is measured.
 func decodeCost(t testing.TB, h Header, body []byte) int64 {
 	t.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	req, _, err := Decode(h, body)
-	runtime.ReadMemStats(&after)
-	require.NoError(t, err)
-	runtime.KeepAlive(req)
-	return int64(after.TotalAlloc - before.TotalAlloc)
+	least := int64(math.MaxInt64)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		req, _, err := Decode(h, body)
+		runtime.ReadMemStats(&after)
+		require.NoError(t, err)
+		runtime.KeepAlive(req)
+		least = min(least, int64(after.TotalAlloc-before.TotalAlloc))
+	}
+	return least
 }
 
 // affordable is the most that decoding may allocate under an estimate. Twice, because builds with the race detector make
