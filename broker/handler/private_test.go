@@ -128,3 +128,39 @@ func TestAQueuesGroupIsNotTheClientsToAdminister(t *testing.T) {
 		{TopicID: [16]byte{2}, Partitions: []kmsg.DeleteShareGroupStateResponseTopicPartition{}},
 	}, as[*kmsg.DeleteShareGroupStateResponse](f, "User:alice", remove).Topics)
 }
+
+func TestAQueuesGroupIsNotTheClientsToDelete(t *testing.T) {
+	f := newGroupsFixture(t)
+	topic := f.topic("t", 1)
+	_, err := f.cluster.WriteDocuments(t.Context(), nil, []cluster.DocumentOp{{Kind: private.KindQueueGroups, Name: queueGroup}})
+	require.NoError(t, err)
+	httpGroup := "http." + queueGroup
+	for _, group := range []string{queueGroup, httpGroup, "g"} {
+		commit := offsetCommit(9, []*cluster.Topic{topic}, 0)
+		commit.Group = group
+		require.Zero(t, do[*kmsg.OffsetCommitResponse](f, commit).Topics[0].Partitions[0].ErrorCode)
+	}
+	remove := func(principal string, groups ...string) map[string]string {
+		r := at(3, kmsg.NewPtrDeleteGroupsRequest())
+		r.Groups = groups
+		told := map[string]string{}
+		for _, g := range as[*kmsg.DeleteGroupsResponse](f, principal, r).Groups {
+			require.NotContains(t, told, g.Group)
+			told[g.Group] = named(g.ErrorCode)
+			require.Equal(t, told[g.Group] == "POLICY_VIOLATION", g.ErrorMessage != nil)
+		}
+		return told
+	}
+	committed := func(group string) int64 {
+		r := at(9, kmsg.NewPtrOffsetFetchRequest())
+		r.Groups = []kmsg.OffsetFetchRequestGroup{{Group: group, Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", Partitions: []int32{0}}}}}
+		return do[*kmsg.OffsetFetchResponse](f, r).Groups[0].Topics[0].Partitions[0].Offset
+	}
+	refused := "POLICY_VIOLATION"
+	require.Equal(t, map[string]string{queueGroup: refused}, remove("User:alice", queueGroup), "a request that is left with no group")
+	require.Equal(t, map[string]string{queueGroup: refused, httpGroup: refused, "g": "", "none": "GROUP_ID_NOT_FOUND"},
+		remove("User:alice", queueGroup, "g", httpGroup, "none"))
+	require.Equal(t, []int64{5, 5, -1}, []int64{committed(queueGroup), committed(httpGroup), committed("g")}, "what was refused goes on")
+	require.Equal(t, map[string]string{queueGroup: "", httpGroup: ""}, remove(private.Principal, queueGroup, httpGroup))
+	require.Equal(t, []int64{-1, -1}, []int64{committed(queueGroup), committed(httpGroup)})
+}

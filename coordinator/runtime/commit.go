@@ -33,7 +33,7 @@ func (s *shard[M]) committed(err error) {
 	if err != nil {
 		answers := s.failLocked(err)
 		s.mu.Unlock()
-		send(answers)
+		s.send(answers)
 		return
 	}
 	if s.mu.advancing {
@@ -65,7 +65,7 @@ func (s *shard[M]) advance() {
 			early = s.unparkLocked(h.applied)
 		}
 		s.mu.Unlock()
-		send(early)
+		s.send(early)
 		err := s.project(ready, h)
 		s.mu.Lock()
 		if State(s.state.Load()) != Active {
@@ -78,13 +78,13 @@ func (s *shard[M]) advance() {
 			s.mu.advancing = false
 			answers = s.failLocked(fmt.Errorf("view: %w", err))
 			s.mu.Unlock()
-			send(answers)
+			s.send(answers)
 			return
 		}
 		s.mu.head = h
 		answers = s.settleLocked(ready)
 		s.mu.Unlock()
-		send(answers)
+		s.send(answers)
 	}
 }
 
@@ -169,7 +169,7 @@ func (s *shard[M]) end(to State, why error) {
 	s.mu.Lock()
 	answers := s.endLocked(to, why)
 	s.mu.Unlock()
-	send(answers)
+	s.send(answers)
 }
 
 // failLocked ends the shard's life because of the log or the view, and arranges the next

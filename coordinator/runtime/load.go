@@ -53,7 +53,7 @@ func (s *shard[M]) load(end int64, err error) {
 	s.mu.Lock()
 	answers := s.failLocked(fmt.Errorf("loading: %w", err))
 	s.mu.Unlock()
-	send(answers)
+	s.send(answers)
 }
 
 // replay brings the view up to end, from where it stands or, if it does not belong to this
@@ -175,6 +175,6 @@ func (s *shard[M]) activate(h head, end int64) error {
 	s.rt.timers.schedule(s.mu.refresh, tx.now.Add(s.rt.opts.DeleteRetention/8))
 	answers := s.parkLocked(nil)
 	s.mu.Unlock()
-	send(answers)
+	s.send(answers)
 	return nil
 }

@@ -253,6 +253,22 @@ func TestOperationThatPanicsEndsTheLife(t *testing.T) {
 	})
 }
 
+func TestReplyThatPanicsCostsItsRequestAlone(t *testing.T) {
+	simulate(t, func(t *testing.T) {
+		run := loaded(t, &memLog{}, newMemStore())
+		before := run.add("x", 1)
+		require.NoError(t, run.Do(0, func(*tally, View) Outcome { return Outcome{Reply: func(error) { panic("a bug") }} }))
+		after := run.add("x", 1)
+		run.log.commit(-1)
+		before.is(t, nil)
+		after.is(t, nil)
+		last := run.add("x", 1)
+		run.log.commit(-1)
+		last.is(t, nil)
+		require.Equal(t, "3", run.table()["x"], "the shard goes on")
+	})
+}
+
 func TestCloseAnswersEverything(t *testing.T) {
 	simulate(t, func(t *testing.T) {
 		run := loaded(t, &memLog{}, newMemStore())

@@ -64,10 +64,30 @@ type answer struct {
 	err error
 }
 
-func send(answers []answer) {
-	for _, a := range answers {
+// send calls replies, on whatever goroutine moved the shard on. One that panics costs its request the answer, not the others
+// theirs, nor the process.
+func (s *shard[M]) send(answers []answer) {
+	for len(answers) > 0 {
+		answers = s.sendSome(answers)
+	}
+}
+
+// sendSome calls replies up to one that panics and gives those after it.
+func (s *shard[M]) sendSome(answers []answer) (rest []answer) {
+	called := 0
+	defer func() {
+		if p := recover(); p != nil {
+			s.rt.log.Error("reply of a coordinator operation panicked, its request stays without an answer",
+				zap.Int32("partition", s.partition), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			rest = answers[called:]
+		}
+	}()
+	for called < len(answers) {
+		a := answers[called]
+		called++
 		a.fn(a.err)
 	}
+	return nil
 }
 
 func newShard[M Machine](r *Runtime[M], sl *slot[M], id uuid.ID, partition, epoch int32, log Log, attempt int) *shard[M] {
@@ -144,7 +164,7 @@ func (s *shard[M]) leave(answers []answer) {
 		}
 	}
 	s.mu.Unlock()
-	send(answers)
+	s.send(answers)
 	if advance {
 		s.advance()
 	}
@@ -268,7 +288,7 @@ func (s *shard[M]) fire(e *entry) {
 	case e == s.mu.deadline:
 		answers := s.overdueLocked()
 		s.mu.Unlock()
-		send(answers)
+		s.send(answers)
 		return
 	case e == s.mu.refresh:
 		s.refreshLocked()
