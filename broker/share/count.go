@@ -104,6 +104,7 @@ func (n *counting) sum() {
 			out.Available += t.available + max(0, ends[j]-t.rest)
 			out.InFlight += t.inFlight
 			out.Accepted += t.counters.Accepted
+			out.Rejected += t.counters.Rejected
 			out.DeadLettered += t.counters.DeadLettered
 			out.Filtered += t.counters.Filtered
 			out.Skipped += t.counters.Skipped

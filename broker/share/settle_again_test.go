@@ -60,7 +60,7 @@ func TestASettlementInDoubtIsAnsweredByWhatIsKept(t *testing.T) {
 					require.Equal(t, c.want, w.settle(q, queueGroup, "one", c.action, c.offset), "%v, happens %v, offset %d", why.Message, happens, c.offset)
 					require.Equal(t, "INVALID_RECORD_STATE", w.settle(q, queueGroup, "one", c.action, c.offset), "the handle is used up")
 				}
-				require.Equal(t, private.GroupCount{Group: queueGroup, Available: 3, Accepted: 2}, w.count(q, queueGroup).Groups[0], "nothing is counted twice")
+				require.Equal(t, private.GroupCount{Group: queueGroup, Available: 3, Accepted: 2, Rejected: 1}, w.count(q, queueGroup).Groups[0], "nothing is counted twice")
 				require.Equal(t, "2/1 4 5", w.take(q, queueGroup, "two", 9))
 			})
 		}

@@ -77,7 +77,7 @@ type Group struct {
 	ID, Name             string
 	Created              time.Time
 	Produced             int64 // messages in the queue
-	Consumed             int64 // accepted, or gone to the dead letters
+	Consumed             int64 // accepted, given up by a consumer (rejected), or gone to the dead letters
 	Available            int64 // not settled; what is leased included
 	InFlight             int64 // leased now
 	Filtered             int64

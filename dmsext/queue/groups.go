@@ -209,7 +209,7 @@ func (s *Service) fillCounts(ctx context.Context, q *queue, groups []*group, lis
 		if err := refused("count group", c.ErrorCode, ""); err != nil {
 			return err
 		}
-		out.Produced, out.Consumed, out.Available = counts.Records, c.Accepted+c.DeadLettered, c.Available
+		out.Produced, out.Consumed, out.Available = counts.Records, c.Accepted+c.Rejected+c.DeadLettered, c.Available
 		out.InFlight, out.Filtered, out.Skipped = c.InFlight, c.Filtered, c.Skipped
 		if out.ProducedDeadLetters = c.DeadLettered; c.DeadLettered > 0 {
 			if out.AvailableDeadLetters, err = s.deadLetters(ctx, g); err != nil {

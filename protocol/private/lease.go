@@ -155,13 +155,15 @@ type CountQueueResponse struct {
 }
 
 // GroupCount is one group's numbers. Available counts what is in the topic and not settled, what is held included.
-// Accepted, DeadLettered, Filtered and Skipped count since the group exists; Skipped is what retention removed unsettled.
+// The others count since the group exists: Rejected is what consumers rejected, or Kafka's delivery limit gave up, without dead
+// letters; Skipped is what retention removed unsettled. Records are the sum of all but InFlight.
 type GroupCount struct {
 	Group        string
 	ErrorCode    int16
 	Available    int64
 	InFlight     int64
 	Accepted     int64
+	Rejected     int64
 	DeadLettered int64
 	Filtered     int64
 	Skipped      int64

@@ -115,7 +115,7 @@ func (g *reading) count(n Count) {
 		name string
 		told int64
 		span span
-	}{{"accepted", n.Accepted, accepted}, {"dead-lettered", n.DeadLettered, copied}, {"filtered", n.Filtered, unwanted}, {"in flight", n.InFlight, held}, {"skipped", n.Skipped, span{}}} {
+	}{{"accepted", n.Accepted, accepted}, {"rejected", n.Rejected, archived}, {"dead-lettered", n.DeadLettered, copied}, {"filtered", n.Filtered, unwanted}, {"in flight", n.InFlight, held}, {"skipped", n.Skipped, span{}}} {
 		if f.told >= 0 && (f.told < f.span.low || f.told > f.span.high) {
 			g.c.report("counts", g.Name, "", "%d %s at %v; the history has %d to %d", f.told, f.name, clock(n.At), f.span.low, f.span.high)
 		}
@@ -123,10 +123,9 @@ func (g *reading) count(n Count) {
 	if n.Filtered < 0 || n.Records < 0 {
 		return
 	}
-	sum := n.Available + n.Accepted + n.DeadLettered + n.Filtered + max(0, n.Skipped)
-	if left := n.Records - sum; left < 0 || left > archived.high {
-		g.c.report("counts", g.Name, "", "at %v there are %d records: %d available, %d accepted, %d dead-lettered, %d filtered, and %d of which nobody knows (%d at most were rejected)",
-			clock(n.At), n.Records, n.Available, n.Accepted, n.DeadLettered, n.Filtered, left, archived.high)
+	if left := n.Records - n.Available - n.Accepted - n.Rejected - n.DeadLettered - n.Filtered - n.Skipped; left != 0 {
+		g.c.report("counts", g.Name, "", "at %v there are %d records: %d available, %d accepted, %d rejected, %d dead-lettered, %d filtered, %d skipped, and %d of which nobody knows",
+			clock(n.At), n.Records, n.Available, n.Accepted, n.Rejected, n.DeadLettered, n.Filtered, n.Skipped, left)
 	}
 }
 

@@ -139,11 +139,11 @@ type Close struct {
 
 // Count is a group's counters at a time when nothing was on its way. -1: not told.
 type Count struct {
-	Group                                     string
-	At                                        time.Time
-	Records                                   int64 // in the queue
-	Available, InFlight                       int64
-	Accepted, DeadLettered, Filtered, Skipped int64
+	Group                                               string
+	At                                                  time.Time
+	Records                                             int64 // in the queue
+	Available, InFlight                                 int64
+	Accepted, Rejected, DeadLettered, Filtered, Skipped int64
 }
 
 // History is all that is known of one queue.

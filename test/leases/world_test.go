@@ -176,7 +176,7 @@ func (w *world) noteCounts(resp *private.CountQueueResponse) {
 	w.rec.Note(func(h *History) {
 		for _, g := range resp.Groups {
 			h.Counts = append(h.Counts, Count{Group: g.Group, At: now, Records: resp.Records, Available: g.Available, InFlight: g.InFlight,
-				Accepted: g.Accepted, DeadLettered: g.DeadLettered, Filtered: g.Filtered, Skipped: g.Skipped})
+				Accepted: g.Accepted, Rejected: g.Rejected, DeadLettered: g.DeadLettered, Filtered: g.Filtered, Skipped: g.Skipped})
 		}
 	})
 }
