@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,22 +73,76 @@ func (d *description) operations() map[string]operation {
 // check tells how a value is not as its schema says; members that the schema does not name are wrong too.
 func (d *description) check(schema, value any, at string) error {
 	s, _ := d.at(schema).(map[string]any)
+	if err := d.checkMembers(s, value, at); err != nil {
+		return err
+	}
+	return d.fits(s, value, at)
+}
+
+// fits is check as validators do it: members that the schema does not name are nobody's concern, but where it forbids them.
+func (d *description) fits(schema, value any, at string) error {
+	s, _ := d.at(schema).(map[string]any)
 	if err := d.checkType(s, value); err != nil {
 		return fmt.Errorf("%s: %w", at, err)
+	}
+	if err := d.checkCases(s, value, at); err != nil {
+		return err
 	}
 	switch v := value.(type) {
 	case string:
 		if p, given := s["pattern"].(string); given && !regexp.MustCompile(p).MatchString(v) {
 			return fmt.Errorf("%s: %q does not match %s", at, v, p)
 		}
+		return checkBounds(s, "minLength", "maxLength", float64(utf8.RuneCountInString(v)), at)
+	case float64:
+		return checkBounds(s, "minimum", "maximum", v, at)
 	case []any:
 		for i, element := range v {
-			if err := d.check(s["items"], element, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+			if err := d.fits(s["items"], element, fmt.Sprintf("%s[%d]", at, i)); err != nil {
 				return err
 			}
+			if s["uniqueItems"] == true && slices.Contains(v[:i], element) {
+				return fmt.Errorf("%s: %v is in it twice", at, element)
+			}
 		}
+		return checkBounds(s, "minItems", "maxItems", float64(len(v)), at)
 	case map[string]any:
 		return d.checkObject(s, v, at)
+	}
+	return nil
+}
+
+func checkBounds(s map[string]any, least, most string, n float64, at string) error {
+	for name, wrong := range map[string]func(bound float64) bool{
+		least: func(b float64) bool { return n < b }, most: func(b float64) bool { return n > b },
+		"exclusiveMinimum": func(b float64) bool { return n <= b }, "exclusiveMaximum": func(b float64) bool { return n >= b },
+	} {
+		if bound, given := s[name].(float64); given && wrong(bound) {
+			return fmt.Errorf("%s: %v is beyond %s %v", at, n, name, bound)
+		}
+	}
+	return nil
+}
+
+// checkCases goes into the schemas that a schema is put together of.
+func (d *description) checkCases(s map[string]any, value any, at string) error {
+	all, _ := s["allOf"].([]any)
+	for _, one := range all {
+		if err := d.fits(one, value, at); err != nil {
+			return err
+		}
+	}
+	if any_, given := s["anyOf"].([]any); given && !slices.ContainsFunc(any_, func(one any) bool { return d.fits(one, value, at) == nil }) {
+		return fmt.Errorf("%s: %v fits none of %v", at, value, any_)
+	}
+	if condition, given := s["if"]; given {
+		branch := "then"
+		if d.fits(condition, value, at) != nil {
+			branch = "else"
+		}
+		if s[branch] != nil {
+			return d.fits(s[branch], value, at)
+		}
 	}
 	return nil
 }
@@ -95,6 +150,9 @@ func (d *description) check(schema, value any, at string) error {
 func (d *description) checkType(s map[string]any, value any) error {
 	if one, given := s["enum"].([]any); given && !slices.Contains(one, value) {
 		return fmt.Errorf("%v is none of %v", value, one)
+	}
+	if one, given := s["const"]; given && one != value {
+		return fmt.Errorf("%v is not %v", value, one)
 	}
 	var types []any
 	switch t := s["type"].(type) {
@@ -137,15 +195,44 @@ func (d *description) checkObject(s, v map[string]any, at string) error {
 	for name, member := range v {
 		schema, known := properties[name]
 		if !known {
-			if schema, known = s["additionalProperties"]; !known && properties != nil {
-				return fmt.Errorf("%s: %s is not described", at, name)
-			}
+			schema = s["additionalProperties"]
+		}
+		if schema == false {
+			return fmt.Errorf("%s: %s may not be there", at, name)
 		}
 		if schema == nil {
 			continue
 		}
-		if err := d.check(schema, member, at+"."+name); err != nil {
+		if err := d.fits(schema, member, at+"."+name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkMembers finds what a value has that its schema does not name, at any depth.
+func (d *description) checkMembers(schema, value any, at string) error {
+	if schema == nil {
+		return nil
+	}
+	s, _ := d.at(schema).(map[string]any)
+	switch v := value.(type) {
+	case []any:
+		for i, element := range v {
+			if err := d.checkMembers(s["items"], element, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		properties, _ := s["properties"].(map[string]any)
+		for name, member := range v {
+			schema, known := properties[name]
+			if !known && properties != nil && s["additionalProperties"] == nil {
+				return fmt.Errorf("%s: %s is not described", at, name)
+			}
+			if err := d.checkMembers(schema, member, at+"."+name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

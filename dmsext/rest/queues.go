@@ -96,21 +96,27 @@ func retryBackoff(body object) (string, error) {
 // redrive reads redrive_policy and max_consume_count, which counts only with it: clients send it as 0 without.
 func redrive(body object, q *queue.NewQueue) error {
 	policy, given, err := body.text("redrive_policy")
-	if err != nil || !given || policy == "disable" {
+	if err != nil {
 		return err
 	}
-	if policy != "enable" {
+	if given && policy != "disable" && policy != "enable" {
 		return shape("redrive_policy must be enable or disable, not %q", clip(policy))
 	}
+	q.Redrive = policy == "enable"
 	raw, given := body.get("max_consume_count")
-	if !given {
+	switch {
+	case !given && q.Redrive:
 		return refuse(queue.CodeMaxConsumeCount, "With redrive_policy, max_consume_count must be given, an integer from 1 to %d.", mostConsumes)
+	case !given:
+		return nil
 	}
 	n, whole := integerOf(raw)
-	if !whole || n < 1 || n > mostConsumes {
+	if !whole || n < 0 || n > mostConsumes || n == 0 && q.Redrive {
 		return refuse(queue.CodeMaxConsumeCount, "The value of max_consume_count must be an integer from 1 to %d, not %s.", mostConsumes, clip(string(raw)))
 	}
-	q.Redrive, q.MaxConsumeCount = true, int(n)
+	if q.Redrive {
+		q.MaxConsumeCount = int(n)
+	}
 	return nil
 }
 
