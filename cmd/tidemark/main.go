@@ -22,13 +22,15 @@ func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "tidemark",
 		Short:         "A Kafka-wire-compatible broker with message queues built in",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
 	})
-	cmd.AddCommand(serveCommand(), topicCommand(), queueCommand(), projectCommand(), userCommand(), accessKeyCommand(), dumpCommand(), benchCommand())
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.AddCommand(serveCommand(), topicCommand(), queueCommand(), projectCommand(), userCommand(), accessKeyCommand(), dumpCommand(), benchCommand(), versionCommand())
 	return cmd
 }
 
