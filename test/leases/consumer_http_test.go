@@ -171,8 +171,21 @@ func (c *retriever) settle(t Take, req *private.SettleRequest, said []Said) Outc
 	case resp.ErrorCode == kerr.InvalidRecordState.Code:
 		s.Outcome, s.Records = Refused, named(t, req)
 	}
+	outcome := s.Outcome
+	if outcome == Done && req.InOrder && s.Request.To.After(t.Until.From) {
+		// A restart lets a lease run a little longer, but what had failed at a limit before it is not among it any more: nobody can
+		// tell what the request walked over.
+		s.Outcome = Unknown
+		c.w.rec.Settle(s)
+		s.Records = named(t, req)
+		c.w.rec.Settle(s)
+		s.Records = nil
+		for _, r := range t.Records {
+			s.Records = append(s.Records, Said{r.Place, r.Value, Release})
+		}
+	}
 	c.w.rec.Settle(s)
-	return s.Outcome
+	return outcome
 }
 
 // named is what a request names, whatever it would have come to.
