@@ -7,11 +7,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tidemark-mq/tidemark/coordinator/runtime"
 	"github.com/tidemark-mq/tidemark/coordinator/share"
 	"github.com/tidemark-mq/tidemark/protocol/uuid"
+	"github.com/tidemark-mq/tidemark/storage/vfs"
 )
 
 func TestRegisteredShareGroup(t *testing.T) {
@@ -285,4 +289,36 @@ func TestVeryManyShareGroupsAreDescribedCheaply(t *testing.T) {
 func (c *coord) stopped(fn func()) {
 	c.Unload(0, c.life)
 	fn()
+}
+
+func TestAShareCoordinatorThatComesUpIsNoNewsUnlessItTakesLong(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault    error
+		lasts    time.Duration
+		warnings int
+	}{
+		"it loads":             {kerr.CoordinatorLoadInProgress, time.Second, 0},
+		"it is about to load":  {fmt.Errorf("initialize: %w", kerr.NotCoordinator), time.Second, 0},
+		"it loads for long":    {kerr.CoordinatorLoadInProgress, 10 * time.Second, 1},
+		"something else fails": {kerr.KafkaStorageError, 10 * time.Second, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T) {
+				core, logged := observer.New(zap.WarnLevel)
+				w := newWorld(topicA)
+				c := &coord{t: t, log: &memLog{}, fs: vfs.NewCrash(1), options: func(o *Options) {
+					w.options(o)
+					o.Log = zap.New(core)
+				}}
+				c.start()
+				w.failing(tc.fault)
+				c.register("g", topicA.id)
+				pass(tc.lasts)
+				w.failing(nil)
+				pass(2 * time.Second)
+				require.Len(t, w.kept(), 4)
+				require.Equal(t, tc.warnings, logged.FilterMessageSnippet("states of a share group").Len())
+			})
+		})
+	}
 }

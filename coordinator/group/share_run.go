@@ -54,6 +54,8 @@ const (
 	// A run that failed is tried again after a pause, which doubles: the share coordinator may just be about to come up.
 	minRunPause = 25 * time.Millisecond
 	maxRunPause = time.Second
+	// patientRuns is how many runs, over some 2.5 s, may find the share coordinator loading before that is worth a warning.
+	patientRuns = 7
 	// runFanOut is how many states of one run are changed at once.
 	runFanOut = 256
 )
@@ -202,15 +204,25 @@ func (s *machine) settleRun(tx *runtime.Tx, g *shareGroup, run *stateRun, fault 
 		tx.Cancel(shareStatesTimer(g.id))
 		s.releaseShare(tx, g)
 	case fault != nil && !errors.Is(fault, errNotEmpty):
-		if g.failures == 0 {
-			s.log.Warn("states of a share group could not be changed; it is tried again", zap.String("group", g.id), zap.Error(fault))
-		}
+		s.logFault(g, fault)
 		tx.Schedule(shareStatesTimer(g.id), tx.Now().Add(min(minRunPause<<min(g.failures, 10), maxRunPause)))
 		g.failures++
 	default:
 		s.startRun(tx, g)
 	}
 	s.adoptShare(g)
+}
+
+// logFault logs why a run failed, once in a row of them. That the share coordinator is just coming up, as it is when the first group
+// makes its topic, is no news unless it goes on.
+func (s *machine) logFault(g *shareGroup, fault error) {
+	starting := errors.Is(fault, kerr.CoordinatorLoadInProgress) || errors.Is(fault, kerr.NotCoordinator)
+	switch {
+	case starting && g.failures == 0:
+		s.log.Debug("states of a share group wait for the share coordinator", zap.String("group", g.id), zap.Error(fault))
+	case !starting && g.failures == 0, starting && g.failures == patientRuns:
+		s.log.Warn("states of a share group could not be changed; it is tried again", zap.String("group", g.id), zap.Error(fault))
+	}
 }
 
 // await holds an answer back until the group's states are as they should be, or that takes too long.
