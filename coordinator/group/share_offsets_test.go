@@ -281,7 +281,9 @@ func TestVeryManyShareGroupsAreDescribedCheaply(t *testing.T) {
 		require.Equal(t, "Group classic not found.", *groups[0].ErrorMessage)
 		require.Equal(t, "Stable", groups[1].GroupState)
 		require.EqualValues(t, 69, groups[20_001].ErrorCode)
-		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(20_000*1500), "most of it at once given back")
+		if !raceDetector { // it keeps books of its own about what is allocated
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(20_000*1500), "most of it at once given back")
+		}
 	})
 }
 
