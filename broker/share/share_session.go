@@ -132,8 +132,13 @@ func (x *session) growthLocked(add []topicPartition) (n int) {
 	return n
 }
 
-// updateLocked adds and forgets partitions. What is held of forgotten ones stays so until the session closes.
+// updateLocked adds partitions, and forgets some after that: what a client gives up it names for its last acknowledgements
+// too. What is held of forgotten ones stays so until the session closes.
 func (x *session) updateLocked(add, forget []topicPartition) (changed bool) {
+	before := len(x.order)
+	for _, tp := range add {
+		x.addLocked(tp)
+	}
 	dropped := false
 	for _, tp := range forget {
 		if x.parts[tp] != nil {
@@ -141,19 +146,16 @@ func (x *session) updateLocked(add, forget []topicPartition) (changed bool) {
 			dropped = true
 		}
 	}
-	if !dropped && x.growthLocked(add) == 0 {
-		return false
+	if !dropped {
+		return len(x.order) > before
 	}
-	order := make([]*member, 0, len(x.parts)+len(add))
+	order := make([]*member, 0, len(x.parts))
 	for _, m := range x.order {
 		if x.parts[m.topicPartition] == m {
 			order = append(order, m)
 		}
 	}
 	x.order = order
-	for _, tp := range add {
-		x.addLocked(tp)
-	}
 	return true
 }
 

@@ -115,6 +115,26 @@ func TestASessionRemembersItsPartitions(t *testing.T) {
 	})
 }
 
+// A client that gives up a partition names it for its last acknowledgements in the request that forgets it.
+func TestAPartitionIsForgottenWithItsLastAcknowledgements(t *testing.T) {
+	virtually(t, func(t *testing.T, w *doorWorld) {
+		tp, other := w.topic("t", 1), w.topic("u", 1)
+		c := w.sharer("g", "m").opens(named(tp, 0))
+		w.produce(tp, 0, 1)
+		require.Equal(t, "0: 0-0 [0-0]", c.fetch(c.asking()))
+		last, new := named(tp, 0), named(other, 0)
+		last.Partitions[0].AcknowledgementBatches = []kmsg.ShareFetchRequestTopicPartitionAcknowledgementBatch{{AcknowledgeTypes: []int8{1}}}
+		new.Partitions = append(new.Partitions, kmsg.ShareFetchRequestTopicPartition{Partition: 1})
+		r := c.asking(last, new)
+		r.ForgottenTopicsData = []kmsg.ShareFetchRequestForgottenTopicsData{{TopicID: tp.ID, Partitions: []int32{0}}, {TopicID: other.ID, Partitions: []int32{1}}}
+		require.Equal(t, "0:, 0:", c.fetch(r), "acknowledged, and the new one")
+		w.produce(tp, 0, 1)
+		w.produce(other, 0, 1)
+		require.Equal(t, "0: 0-0 [0-0]", c.fetch(c.asking()), "of the new one alone")
+		require.Equal(t, "0: 1-1 [1-1]", c.fetch(c.asking(named(tp, 0))), "nobody held it meanwhile")
+	})
+}
+
 func TestPartitionsTakeTurns(t *testing.T) {
 	virtually(t, func(t *testing.T, w *doorWorld) {
 		tp := w.topic("t", 3)
