@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,37 @@ func TestALeaseOfADeletedGroupDoesNotMakeItsStateAgain(t *testing.T) {
 		w.states.Summary(k, func(s share.Stored, _ error) { kept <- s })
 		require.EqualValues(t, -1, (<-kept).Start, "nobody made its state again")
 		w.e.Deleted(k)
+		require.Equal(t, "0", w.take(q, queueGroup, "two", 1), "a group that is made again begins anew")
+	})
+}
+
+// deletes deletes the state of a partition when a window of it has read it, and before it keeps where it begins.
+type deletes struct {
+	State
+	states *share.Service
+}
+
+func (s *deletes) Read(k share.Key, leaderEpoch int32, done func(share.Stored, error)) {
+	s.State.Read(k, leaderEpoch, func(kept share.Stored, err error) {
+		s.states.Delete(k, func(gone error) { done(kept, errors.Join(err, gone)) })
+	})
+}
+
+func TestAWindowThatBeginsWhileItsGroupIsDeletedDoesNotMakeItsStateAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		q := w.queue(1, "other")
+		w.put(q, 0, values(1)...)
+		k := share.Key{Group: queueGroup, Topic: q.ID}
+		made := make(chan error, 1)
+		w.states.Initialize(k, 1, -1, func(err error) { made <- err })
+		require.NoError(t, <-made)
+		w.e.o.State = &deletes{State: w.states, states: w.states}
+		require.Equal(t, "GROUP_ID_NOT_FOUND", w.wait(asked(q, queueGroup, "one"), 0).leased())
+		kept := make(chan share.Stored, 1)
+		w.states.Summary(k, func(s share.Stored, _ error) { kept <- s })
+		require.True(t, (<-kept).None, "nobody made its state again")
+		w.e.o.State = w.states
+		w.set(queueGroup, "share.auto.offset.reset", "earliest")
 		require.Equal(t, "0", w.take(q, queueGroup, "two", 1), "a group that is made again begins anew")
 	})
 }

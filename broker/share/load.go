@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,39 +68,53 @@ func (p *partition) begin(kept share.Stored) {
 		p.stop(err)
 		return
 	}
-	failed := func(err error) bool {
-		if err != nil {
-			p.stop(fmt.Errorf("keeping the first position: %w", err))
-		}
-		return err != nil
+	if !kept.None {
+		p.beginAt(start, kept)
+		return
 	}
 	p.e.enterLate()
 	p.e.o.State.Initialize(p.key, kept.StateEpoch, start, func(err error) {
 		defer p.e.leave()
-		if failed(err) {
+		if err != nil {
+			p.notBegun(err)
 			return
 		}
-		// Read again, because now there is something to note the leader's epoch in. What was there before, without a position,
-		// was left as it is.
+		// Read again, because now there is something to note the leader's epoch in, and somebody else may have made it first.
 		p.e.enterLate()
 		p.e.o.State.Read(p.key, p.epoch, func(kept share.Stored, err error) {
 			defer p.e.leave()
 			switch {
-			case failed(err):
+			case err != nil:
+				p.notBegun(err)
 			case kept.Start >= 0:
 				p.make(kept)
 			default:
-				p.e.enterLate()
-				p.e.o.State.Write(&share.Write{Key: p.key, StateEpoch: kept.StateEpoch, LeaderEpoch: p.epoch, Start: start}, func(err error) {
-					defer p.e.leave()
-					if !failed(err) {
-						kept.Start = start
-						p.make(kept)
-					}
-				})
+				p.beginAt(start, kept)
 			}
 		})
 	})
+}
+
+// beginAt keeps a position in a state that has none. If the state was deleted meanwhile, its group was: it is not made again.
+func (p *partition) beginAt(start int64, kept share.Stored) {
+	p.e.enterLate()
+	p.e.o.State.Write(&share.Write{Key: p.key, StateEpoch: kept.StateEpoch, LeaderEpoch: p.epoch, Start: start}, func(err error) {
+		defer p.e.leave()
+		if err != nil {
+			p.notBegun(err)
+			return
+		}
+		kept.Start = start
+		p.make(kept)
+	})
+}
+
+func (p *partition) notBegun(err error) {
+	if errors.Is(err, share.ErrUninitialized) {
+		p.stop(errDeleted)
+		return
+	}
+	p.stop(fmt.Errorf("keeping the first position: %w", err))
 }
 
 // position is what the group's share.auto.offset.reset says (KIP-932, KIP-1106).

@@ -126,7 +126,7 @@ func (w *world) Summary(k share.Key, done func(share.Stored, error)) {
 	s, ok := w.states[k]
 	w.mu.Unlock()
 	if !ok {
-		s = share.Stored{Start: -1}
+		s = share.Stored{None: true, Start: -1}
 	}
 	done(s, nil)
 }

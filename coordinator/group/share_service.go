@@ -231,7 +231,7 @@ type noShareState struct{}
 func (noShareState) Initialize(_ share.Key, _ int32, _ int64, done func(error)) { done(nil) }
 func (noShareState) Delete(_ share.Key, done func(error))                       { done(nil) }
 func (noShareState) Summary(_ share.Key, done func(share.Stored, error)) {
-	done(share.Stored{Start: -1, DeliveryComplete: -1}, nil)
+	done(share.Stored{None: true, Start: -1, DeliveryComplete: -1}, nil)
 }
 
 // noTopics stands for a cluster without topics.

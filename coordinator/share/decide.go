@@ -33,7 +33,7 @@ func (m *machine) read(v runtime.View, k Key, leaderEpoch int32, from origin, do
 	case p == nil && from.wire:
 		return refuse(fail, errReadUninitialized)
 	case p == nil:
-		return answer(Stored{Start: -1, DeliveryComplete: -1}, done)
+		return answer(Stored{None: true, Start: -1, DeliveryComplete: -1}, done)
 	case leaderEpoch < p.fence:
 		return refuse(fail, errFencedLeader)
 	case from.unknown:
@@ -59,7 +59,7 @@ func (m *machine) summary(v runtime.View, k Key, done func(Stored, error)) runti
 	case err != nil:
 		return refuse(func(err error) { done(Stored{}, err) }, err)
 	case p == nil:
-		return answer(Stored{Start: -1, DeliveryComplete: -1}, done)
+		return answer(Stored{None: true, Start: -1, DeliveryComplete: -1}, done)
 	}
 	return answer(p.stored(), done)
 }

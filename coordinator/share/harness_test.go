@@ -356,7 +356,7 @@ func (c *coord) mustRead(k Key, epoch int32) Stored {
 // state is what is there, without saying who asks.
 func (c *coord) state(k Key) Stored {
 	c.t.Helper()
-	s := Stored{Start: -1, DeliveryComplete: -1}
+	s := Stored{None: true, Start: -1, DeliveryComplete: -1}
 	require.NoError(c.t, c.rt.Do(0, func(m *machine, v runtime.View) runtime.Outcome {
 		p, err := m.find(v, k)
 		require.NoError(c.t, err)

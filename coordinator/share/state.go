@@ -77,6 +77,7 @@ func (c Counters) Add(d Counters) Counters {
 
 // Stored is the state of a share partition as it is kept.
 type Stored struct {
+	None        bool // nothing is kept, not even an epoch
 	StateEpoch  int32
 	LeaderEpoch int32
 	// Start is the first offset that is not settled; -1 while the group has no position. Batches, by offset, do not overlap and
