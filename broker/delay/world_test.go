@@ -138,18 +138,11 @@ func (w *world) records(t Target) []entered {
 	for at := log.Start(); at < log.End(); {
 		chunk, err := log.Read(at, 1<<20)
 		require.NoError(w.t, err)
-		for len(chunk) > 0 {
-			b, rest, err := record.First(chunk)
+		for b, err := range record.Batches(chunk) {
 			require.NoError(w.t, err)
-			at, chunk = b.LastOffset()+1, rest
-			r, err := b.Records(1 << 20)
-			require.NoError(w.t, err)
-			for {
-				rec, ok, err := r.Next()
+			at = b.NextOffset()
+			for rec, err := range b.All(1 << 20) {
 				require.NoError(w.t, err)
-				if !ok {
-					break
-				}
 				e := entered{value: string(rec.Value), log: rec.Timestamp}
 				for name, value := range rec.Headers() {
 					switch string(name) {
@@ -162,7 +155,6 @@ func (w *world) records(t Target) []entered {
 				}
 				all = append(all, e)
 			}
-			r.Close()
 		}
 	}
 	return all

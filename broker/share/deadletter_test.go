@@ -38,13 +38,9 @@ func (w *world) inTopic(name string) (out []string) {
 			buf, err := got.Slice.Bytes(nil)
 			require.NoError(w.t, err)
 			got.Slice.Release()
-			for len(buf) > 0 {
-				b, rest, err := record.First(buf)
+			for b, err := range record.Batches(buf) {
 				require.NoError(w.t, err)
-				buf = rest
-				r, err := b.Records(0)
-				require.NoError(w.t, err)
-				for rec, ok, err := r.Next(); ok; rec, ok, err = r.Next() {
+				for rec, err := range b.All(0) {
 					require.NoError(w.t, err)
 					origin := map[string]string{}
 					for name, value := range rec.Headers() {
@@ -52,7 +48,6 @@ func (w *world) inTopic(name string) (out []string) {
 					}
 					out = append(out, fmt.Sprintf("%s@%s-%s-%s", rec.Value, origin[headerTopic], origin[headerPartition], origin[headerOffset]))
 				}
-				r.Close()
 			}
 			at = got.Slice.End
 		}

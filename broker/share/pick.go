@@ -77,12 +77,10 @@ func (k *picker) reset() {
 
 // batches goes over whole batches that hold offsets from cursor up to end, and answers where it stopped.
 func (k *picker) batches(buf []byte, cursor, end int64, room *free, s skips) (int64, error) {
-	for len(buf) > 0 {
-		b, rest, err := record.First(buf)
+	for b, err := range record.Batches(buf) {
 		if err != nil {
 			return cursor, err
 		}
-		buf = rest
 		if s.skip(b) || b.LastOffset() < cursor {
 			continue
 		}

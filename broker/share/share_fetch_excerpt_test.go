@@ -81,27 +81,19 @@ func TestAnExcerptHoldsWhatWasAcquiredAndIsWellFormed(t *testing.T) {
 				require.Equal(t, "before", string(out[:6]))
 				require.Less(t, len(out), slice.Len/2+6)
 				got := map[int64]string{}
-				for rest := out[6:]; len(rest) > 0; {
-					b, more, err := record.First(rest)
+				for b, err := range record.Batches(out[6:]) {
 					require.NoError(t, err)
 					require.NoError(t, b.CheckCRC())
 					require.Contains(t, spans, window.Span{First: b.BaseOffset(), Last: b.LastOffset()}, "it covers the offsets that the whole batch does")
 					require.EqualValues(t, 3, b.LeaderEpoch())
-					r, err := b.Records(1 << 20)
-					require.NoError(t, err)
 					n := int32(0)
-					for ; ; n++ {
-						rec, ok, err := r.Next()
+					for rec, err := range b.All(1 << 20) {
 						require.NoError(t, err)
-						if !ok {
-							break
-						}
+						n++
 						require.GreaterOrEqual(t, rec.Timestamp, int64(1_700_000_000_000))
 						got[rec.Offset] = string(rec.Value)
 					}
 					require.Equal(t, b.NumRecords(), n)
-					r.Close()
-					rest = more
 				}
 				want := map[int64]string{}
 				for o := first; o <= last; o++ {

@@ -156,14 +156,8 @@ func (d *dumper) batch(b record.Batch, pos int64) error {
 const recordLimit = 1 << 30
 
 func (d *dumper) recordsOf(b record.Batch) error {
-	r, err := b.Records(recordLimit)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	for {
-		rec, ok, err := r.Next()
-		if err != nil || !ok {
+	for rec, err := range b.All(recordLimit) {
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(d.out, "  offset %d time %d key %s value %s", rec.Offset, rec.Timestamp, shown(rec.Key), shown(rec.Value))
@@ -172,6 +166,7 @@ func (d *dumper) recordsOf(b record.Batch) error {
 		}
 		fmt.Fprintln(d.out)
 	}
+	return nil
 }
 
 func shown(b []byte) string {

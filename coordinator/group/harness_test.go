@@ -110,19 +110,12 @@ func (l *memLog) records(t *testing.T, from int64) []string {
 	defer l.mu.Unlock()
 	var lines []string
 	for _, b := range l.batches {
-		r, err := b.Records(0)
-		require.NoError(t, err)
-		for {
-			rec, ok, err := r.Next()
+		for rec, err := range b.All(0) {
 			require.NoError(t, err)
-			if !ok {
-				break
-			}
 			if rec.Offset >= from {
 				lines = append(lines, line(t, rec.Key, rec.Value))
 			}
 		}
-		r.Close()
 	}
 	return lines
 }

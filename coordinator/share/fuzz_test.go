@@ -1,6 +1,7 @@
 package share
 
 import (
+	"bytes"
 	"os"
 	"testing"
 
@@ -18,17 +19,7 @@ func FuzzRecord(f *testing.F) {
 	for _, name := range []string{"testdata/kafka-4.4.log", "testdata/tidemark.log"} {
 		segment, err := os.ReadFile(name)
 		require.NoError(f, err)
-		for len(segment) > 0 {
-			batch, rest, err := record.First(segment)
-			require.NoError(f, err)
-			segment = rest
-			r, err := batch.Records(0)
-			require.NoError(f, err)
-			if rec, ok, err := r.Next(); ok && err == nil {
-				f.Add(append([]byte(nil), rec.Key...), append([]byte(nil), rec.Value...))
-			}
-			r.Close()
-		}
+		eachOf(f, segment, func(rec *record.Record) { f.Add(bytes.Clone(rec.Key), bytes.Clone(rec.Value)) })
 	}
 	f.Fuzz(func(t *testing.T, k, value []byte) {
 		if typ, name, ok := decodeKey(k); ok {

@@ -18,22 +18,13 @@ import (
 var update = flag.Bool("update", false, "write testdata/tidemark.log again; what kafka-dump-log says of it goes to testdata/tidemark.txt by hand")
 
 // eachOf calls fn for the records of a segment file.
-func eachOf(t *testing.T, segment []byte, fn func(*record.Record)) {
-	for len(segment) > 0 {
-		batch, rest, err := record.First(segment)
+func eachOf(t testing.TB, segment []byte, fn func(*record.Record)) {
+	for batch, err := range record.Batches(segment) {
 		require.NoError(t, err)
-		segment = rest
-		r, err := batch.Records(0)
-		require.NoError(t, err)
-		for {
-			rec, ok, err := r.Next()
+		for rec, err := range batch.All(0) {
 			require.NoError(t, err)
-			if !ok {
-				break
-			}
 			fn(&rec)
 		}
-		r.Close()
 	}
 }
 

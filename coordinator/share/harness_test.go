@@ -151,19 +151,12 @@ func (l *memLog) each(t *testing.T, from int64, fn func(*record.Record)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.batches {
-		r, err := b.Records(64 << 20)
-		require.NoError(t, err)
-		for {
-			rec, ok, err := r.Next()
+		for rec, err := range b.All(64 << 20) {
 			require.NoError(t, err)
-			if !ok {
-				break
-			}
 			if rec.Offset >= from {
 				fn(&rec)
 			}
 		}
-		r.Close()
 	}
 }
 

@@ -22,21 +22,15 @@ func readBatch(t *testing.T, batch record.Batch) []private.LeasedRecord {
 	_, err := record.Validate(batch, record.DefaultRules(time.Now().UnixMilli()))
 	require.NoError(t, err)
 	var out []private.LeasedRecord
-	r, err := batch.Records(0)
-	require.NoError(t, err)
-	defer r.Close()
-	for {
-		rec, ok, err := r.Next()
+	for rec, err := range batch.All(0) {
 		require.NoError(t, err)
-		if !ok {
-			return out
-		}
 		leased := private.LeasedRecord{Key: slices.Clone(rec.Key), Value: slices.Clone(rec.Value)}
 		for name, value := range rec.Headers() {
 			leased.Headers = append(leased.Headers, private.Header{Key: string(name), Value: slices.Clone(value)})
 		}
 		out = append(out, leased)
 	}
+	return out
 }
 
 // lease waits for records as long as the request says.

@@ -51,15 +51,8 @@ func FuzzValidate(f *testing.F) {
 		require.NoError(t, info.Batch.CheckCRC())
 		require.Equal(t, len(info.Batch), info.Batch.Size())
 		n := 0
-		reader, err := info.Batch.Records(2 * fuzzLimit)
-		require.NoError(t, err)
-		defer reader.Close()
-		for {
-			rec, ok, err := reader.Next()
+		for rec, err := range info.Batch.All(2 * fuzzLimit) {
 			require.NoError(t, err)
-			if !ok {
-				break
-			}
 			for range rec.Headers() {
 			}
 			n++

@@ -160,19 +160,13 @@ func read(t testing.TB, b Batch) (kmsg.RecordBatch, []kmsg.Record) {
 
 // all reads a batch's records with a Reader, copied.
 func all(t testing.TB, b Batch) []Record {
-	r, err := b.Records(0)
-	require.NoError(t, err)
-	defer r.Close()
 	var out []Record
-	for {
-		rec, ok, err := r.Next()
+	for rec, err := range b.All(0) {
 		require.NoError(t, err)
-		if !ok {
-			return out
-		}
 		rec.Key, rec.Value, rec.headers = bytes.Clone(rec.Key), bytes.Clone(rec.Value), bytes.Clone(rec.headers)
 		out = append(out, rec)
 	}
+	return out
 }
 
 // seeded is a random source whose seed a failing test prints.

@@ -140,6 +140,25 @@ func (r *Reader) Close() {
 	}
 }
 
+// All yields b's records in their order, as a Reader does. limit as of Records; an error is one of Records' or of Next's, and the
+// last.
+func (b Batch) All(limit int64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		r, err := b.Records(limit)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		defer r.Close()
+		for {
+			rec, ok, err := r.Next()
+			if err == nil && !ok || !yield(rec, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // OffsetForTime is the first record, in the batch's order, whose timestamp is at least ts; false if there is none. limit and
 // errors as of Records.
 func (b Batch) OffsetForTime(ts, limit int64) (offset, timestamp int64, ok bool, err error) {

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 )
 
 // prefixSize is how many bytes tell a batch's size and format.
@@ -35,6 +36,19 @@ func First(buf []byte) (b Batch, rest []byte, err error) {
 		return nil, buf, fmt.Errorf("%w: %d of %d bytes", ErrShort, len(buf), size)
 	}
 	return Batch(buf[:size:size]), buf[size:], nil
+}
+
+// Batches yields the batches of buf in their order. An error is one of First's, or none if buf is used up, and the last.
+func Batches(buf []byte) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		for len(buf) > 0 {
+			b, rest, err := First(buf)
+			if !yield(b, err) || err != nil {
+				return
+			}
+			buf = rest
+		}
+	}
 }
 
 // Single is the batch of one partition of a produce request: exactly one whole batch, after which Kafka lets bytes pass that

@@ -74,8 +74,7 @@ func (r *run) each(from, to int64, fn func(record.Batch) error) error {
 			return err
 		}
 		r.result.BytesRead += int64(len(buf))
-		for len(buf) > 0 {
-			b, rest, err := record.First(buf)
+		for b, err := range record.Batches(buf) {
 			if err != nil {
 				return fmt.Errorf("cleaner: %s offset %d: %w", r.log.Dir(), from, err)
 			}
@@ -85,7 +84,6 @@ func (r *run) each(from, to int64, fn func(record.Batch) error) error {
 			if err := fn(b); err != nil {
 				return err
 			}
-			buf = rest
 		}
 		from = next
 	}

@@ -120,23 +120,14 @@ func (w *world) read() (records []kept, batches []record.Batch) {
 		require.NoError(w.t, err)
 		from = slice.End
 		slice.Release()
-		for len(data) > 0 {
-			b, rest, err := record.First(data)
+		for b, err := range record.Batches(data) {
 			require.NoError(w.t, err)
 			require.NoError(w.t, b.CheckCRC())
-			data = rest
 			batches = append(batches, b)
-			r, err := b.Records(1 << 20)
-			require.NoError(w.t, err)
-			for {
-				rec, ok, err := r.Next()
+			for rec, err := range b.All(1 << 20) {
 				require.NoError(w.t, err)
-				if !ok {
-					break
-				}
 				records = append(records, kept{rec.Offset, string(rec.Key), string(rec.Value), rec.Value == nil})
 			}
-			r.Close()
 		}
 	}
 	return records, batches

@@ -92,13 +92,12 @@ func (w *world) follow(done *atomic.Bool) {
 				w.t.Errorf("read at %d of %d: %d bytes, %v", next, end, len(data), err)
 				return
 			}
-			for len(data) > 0 {
-				b, rest, err := record.First(data)
+			for b, err := range record.Batches(data) {
 				if err != nil || b.CheckCRC() != nil || b.LastOffset() < next {
 					w.t.Errorf("batch at %d: %v", next, err)
 					return
 				}
-				next, data = b.NextOffset(), rest
+				next = b.NextOffset()
 			}
 		}
 	}

@@ -184,12 +184,11 @@ func (w *world) read(from, upTo int64, maxBytes int, atLeastOne bool) []record.B
 	data, err := slice.Bytes(nil)
 	require.NoError(w.t, err)
 	var batches []record.Batch
-	for len(data) > 0 {
-		b, rest, err := record.First(data)
+	for b, err := range record.Batches(data) {
 		require.NoError(w.t, err)
 		require.NoError(w.t, b.CheckCRC())
 		require.Less(w.t, b.LastOffset(), slice.End)
-		batches, data = append(batches, b), rest
+		batches = append(batches, b)
 	}
 	return batches
 }

@@ -202,20 +202,13 @@ func (tp *testTopic) read() (values [][]byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		for len(b) > 0 {
-			var batch record.Batch
-			if batch, b, err = record.First(b); err != nil {
+		for batch, err := range record.Batches(b) {
+			if err != nil {
 				return nil, err
 			}
 			require.NoError(tp.w.t, batch.CheckCRC())
-			r, err := batch.Records(1 << 20)
-			require.NoError(tp.w.t, err)
-			for {
-				rec, more, err := r.Next()
+			for rec, err := range batch.All(1 << 20) {
 				require.NoError(tp.w.t, err)
-				if !more {
-					break
-				}
 				if offset := rec.Offset; offset >= at {
 					values = append(values, bytes.Clone(rec.Value))
 				}

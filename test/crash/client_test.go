@@ -209,9 +209,7 @@ func (m *machine) read(topic string) (out readTopic) {
 		data, err := got.Slice.Bytes(nil)
 		got.Slice.Release()
 		require.NoError(m.t, err)
-		for len(data) > 0 {
-			var b record.Batch
-			b, data, err = record.First(data)
+		for b, err := range record.Batches(data) {
 			require.NoError(m.t, err)
 			require.NoError(m.t, b.CheckCRC())
 			out.records = append(out.records, recordsOf(m.t, b, at)...)
@@ -222,18 +220,12 @@ func (m *machine) read(topic string) (out readTopic) {
 }
 
 func recordsOf(t *testing.T, b record.Batch, from int64) (records []record.Record) {
-	r, err := b.Records(1 << 20)
-	require.NoError(t, err)
-	defer r.Close()
-	for {
-		rec, ok, err := r.Next()
+	for rec, err := range b.All(1 << 20) {
 		require.NoError(t, err)
-		if !ok {
-			return records
-		}
 		if rec.Offset >= from {
 			rec.Key, rec.Value = bytes.Clone(rec.Key), bytes.Clone(rec.Value)
 			records = append(records, rec)
 		}
 	}
+	return records
 }

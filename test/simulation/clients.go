@@ -130,23 +130,14 @@ func (w *World) Read(name string) (out []Record) {
 // valid until do returns.
 func EachRecord(t testing.TB, buf []byte, do func(*record.Record)) {
 	t.Helper()
-	for len(buf) > 0 {
-		b, rest, err := record.First(buf)
+	for b, err := range record.Batches(buf) {
 		require.NoError(t, err)
-		buf = rest
 		if b.IsControl() {
 			continue
 		}
-		r, err := b.Records(1 << 20)
-		require.NoError(t, err)
-		for {
-			rec, ok, err := r.Next()
+		for rec, err := range b.All(1 << 20) {
 			require.NoError(t, err)
-			if !ok {
-				break
-			}
 			do(&rec)
 		}
-		r.Close()
 	}
 }
