@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -22,6 +23,19 @@ import (
 // collectAt is the garbage collector's percentage unless GOGC says otherwise: the heap is small and mostly buffers
 // without pointers, so collecting more often costs little and halves what is resident.
 const collectAt = 50
+
+// spareProcessors is how many threads may run Go code beyond the number of cores, unless GOMAXPROCS says otherwise: who comes
+// back from a sync has something to answer, and on a few busy cores it would wait for one of them to be free.
+const spareProcessors = 1
+
+func tuneRuntime() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+	}
+}
 
 // drainLimit is how long SIGTERM gives requests in flight and the orderly stop.
 const drainLimit = 10 * time.Second
@@ -58,9 +72,7 @@ func serve(ctx context.Context, s settings, out io.Writer, began time.Time) erro
 		return err
 	}
 	defer func() { _ = log.Sync() }()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
+	tuneRuntime()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
